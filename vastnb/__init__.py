@@ -1,0 +1,67 @@
+"""vastnb: the Vast.ai GPU market in a notebook.
+
+``%load_ext vastnb``, then ``df = %vast search gpu_name=RTX_4090 num_gpus>=2``; or the same as functions: ``vastnb.search(...)``.
+
+Importing this module loads nothing heavy: each public name brings what it needs when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vastnb import errors
+    from vastnb.api.magics import load_ipython_extension, unload_ipython_extension
+    from vastnb.infra.config import Settings
+    from vastnb.sandbox import Sandbox
+    from vastnb.services.offers import fields, gpus, search
+    from vastnb.services.session import use
+    from vastnb.vast.client import Client
+    from vastnb.vast.query import parse_query
+    from vastnb.version import __version__
+
+__all__ = [
+    "Client",
+    "Sandbox",
+    "Settings",
+    "__version__",
+    "errors",
+    "fields",
+    "gpus",
+    "load_ipython_extension",
+    "parse_query",
+    "search",
+    "unload_ipython_extension",
+    "use",
+]
+
+_HOMES = {
+    "Client": "vastnb.vast.client",
+    "Sandbox": "vastnb.sandbox",
+    "Settings": "vastnb.infra.config",
+    "__version__": "vastnb.version",
+    "fields": "vastnb.services.offers",
+    "gpus": "vastnb.services.offers",
+    "load_ipython_extension": "vastnb.api.magics",
+    "parse_query": "vastnb.vast.query",
+    "search": "vastnb.services.offers",
+    "unload_ipython_extension": "vastnb.api.magics",
+    "use": "vastnb.services.session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return importlib.import_module("vastnb.errors")
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module 'vastnb' has no attribute {name!r}") from None
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,83 @@
+"""The shell door: ``vastnb WORD ...``, the same words as ``%vast``.
+
+A frame is printed as a table, as JSON (``--json``) or as CSV (``--csv``). An error is one line and a hint on stderr, and exit
+status 1; a word or option that does not exist is exit status 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from vastnb.api.commands import run
+from vastnb.errors import CommandError, VastError
+
+__all__ = ["main"]
+
+_FORMS = ("--json", "--csv")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and print what it returns.
+
+    Parameters
+    ----------
+    argv
+        Words after the program's name; None means those of this process.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    forms = [word for word in words if word in _FORMS]
+    try:
+        value = run(_without_version(word for word in words if word not in _FORMS), "shell")
+        _print(value, forms[-1] if forms else "")
+    except VastError as error:
+        print(
+            f"{type(error).__name__}: {error}",
+            *([f"  → {error.hint}"] if error.hint else []),
+            sep="\n",
+            file=sys.stderr,
+        )
+        return 2 if isinstance(error, CommandError) else 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    return 0
+
+
+def _without_version(words: Any) -> list[str]:
+    from vastnb.version import __version__
+
+    rest = list(words)
+    if rest[:1] == ["--version"]:
+        print(f"vastnb {__version__}")
+        raise SystemExit(0)
+    return rest
+
+
+def _print(value: Any, form: str) -> None:
+    if value is None:
+        return
+    if not hasattr(value, "columns"):
+        print(value)
+        return
+    if form == "--json":
+        print(value.to_json(orient="records", date_format="iso", indent=1))
+    elif form == "--csv":
+        print(value.to_csv(index=False), end="")
+    else:
+        from vastnb.vast import render
+
+        print(render.frame_text(value) if render.is_ours(value) else value.to_string(index=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

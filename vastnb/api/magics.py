@@ -1,0 +1,120 @@
+"""The notebook door: ``%vast``, ``%%vast``, and how our frames look.
+
+The magic splits a line, calls one command and returns its value, so ``df = %vast search ...`` and ``_`` work. A trailing
+``;`` hides the display and nothing else. In ``%%vast`` the cell's body is more of the query; ``$name`` and ``{expr}`` are
+expanded on the line and never in the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from vastnb.api.commands import COMMANDS, run, split_line
+from vastnb.errors import CommandError
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["load_ipython_extension", "unload_ipython_extension"]
+
+_FRAME = ("pandas", "DataFrame")
+_before: dict[str, Any] = {}
+_last_cell: list[str] = [""]
+
+
+def load_ipython_extension(ip: InteractiveShell) -> None:
+    """``%load_ext vastnb``: register ``%vast``, ``%%vast`` and the look of our frames. A second call changes nothing."""
+    unload_ipython_extension(ip)
+    ip.magics_manager.register_function(_Magic(ip), "line_cell", "vast")
+    ip.events.register("pre_run_cell", _remember_cell)
+    for mime, show in (("text/html", _html), ("text/plain", _text)):
+        _before[mime] = _formatter(ip, mime).for_type_by_name(*_FRAME, show)
+
+
+def unload_ipython_extension(ip: InteractiveShell) -> None:
+    """``%unload_ext vastnb``: take back what `load_ipython_extension` did."""
+    ip.magics_manager.magics["line"].pop("vast", None)
+    ip.magics_manager.magics["cell"].pop("vast", None)
+    if _remember_cell in ip.events.callbacks["pre_run_cell"]:
+        ip.events.unregister("pre_run_cell", _remember_cell)
+    for mime, before in list(_before.items()):
+        formatter = _formatter(ip, mime)
+        formatter.pop(".".join(_FRAME), None)
+        if before is not None:
+            formatter.for_type_by_name(*_FRAME, before)
+        del _before[mime]
+
+
+def _formatter(ip: InteractiveShell, mime: str) -> Any:
+    return ip.display_formatter.formatters[mime] if ip.display_formatter is not None else {}
+
+
+def _remember_cell(info: Any) -> None:
+    _last_cell[0] = info.raw_cell or ""
+
+
+class _Magic:
+    """``%vast``: the words of the table of commands."""
+
+    def __init__(self, ip: InteractiveShell) -> None:
+        self.__name__ = "vast"
+        self.__doc__ = "The Vast.ai GPU market. %vast help lists the words."
+        self._ip = ip
+
+    def __call__(self, line: str, cell: str | None = None) -> Any:
+        quiet = cell is None and line.rstrip().endswith(";")
+        words = split_line(line.rstrip().rstrip(";") if quiet else line)
+        if cell is not None:
+            words = [*(words or ["search"]), *_body(words, cell)]
+        value = run(words, "notebook")
+        if quiet:
+            self._hide_display()
+        return value
+
+    def _hide_display(self) -> None:
+        """What IPython does for a ``;`` it sees itself: it does not see one inside a magic's line."""
+        if not _last_cell[0].rstrip().endswith(";"):
+            return
+        hook, events = self._ip.displayhook, self._ip.events
+        hook.__dict__["quiet"] = lambda: True
+
+        def show_again(*_: object) -> None:
+            hook.__dict__.pop("quiet", None)
+            events.unregister("post_run_cell", show_again)
+
+        events.register("post_run_cell", show_again)
+
+
+def _body(words: list[str], cell: str) -> list[str]:
+    """The lines of a cell as more words of its command; blank lines and ``#`` comments are left out."""
+    if words and words[0] in COMMANDS and not any("query" in arg.names for arg in COMMANDS[words[0]].args):
+        raise CommandError(f"{words[0]} takes no cell", hint=f"write %vast {words[0]} with one %")
+    lines = (line.partition(" #")[0].strip() for line in cell.splitlines())
+    return [word for line in lines if line and not line.startswith("#") for word in split_line(line)]
+
+
+def _html(frame: Any) -> Any:
+    return _shown(frame, "frame_html", "text/html", frame._repr_html_)
+
+
+def _text(frame: Any, printer: Any, cycle: bool) -> None:
+    shown = _shown(frame, "frame_text", "text/plain", lambda: None, printer, cycle)
+    if shown is not None:
+        printer.text(shown)
+
+
+def _shown(frame: Any, ours: str, mime: str, theirs: Callable[[], Any], *printing: Any) -> Any:
+    """Our table for a frame of ours; for any other what would have been shown without us."""
+    from vastnb.services.session import display_style
+    from vastnb.vast import render
+
+    if render.is_ours(frame) and display_style() == "vastnb":
+        return getattr(render, ours)(frame)
+    before = _before.get(mime)
+    if before is not None:
+        return before(frame, *printing)
+    if printing:
+        printing[0].text(repr(frame))
+        return None
+    return theirs()

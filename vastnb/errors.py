@@ -1,0 +1,322 @@
+"""Every error vastnb raises, in one tree.
+
+::
+
+    VastError
+    ├── ConfigError             settings: misspelt name, unreadable file, value out of range
+    │   └── ModeError           it was never said where this notebook runs
+    ├── CommandError            a word or an option that no command has
+    ├── QueryError              a filter that cannot be right; nothing was sent
+    ├── StateError              a file of ours that cannot be used
+    │   └── NewerStateError     ... because a newer vastnb wrote it
+    ├── SandboxOfferError       an offer of the sandbox shown to a live account
+    └── ApiError                the service was asked
+        ├── NetworkError        no answer came
+        │   └── AnswerTimeoutError
+        ├── ResponseError       an answer came that is not what the documentation says
+        ├── AuthError           the key is missing, wrong or revoked
+        ├── PermissionDeniedError   the key is right but may not do this
+        ├── InvalidRequestError the service could not accept what was asked
+        │   └── InsufficientCreditError
+        ├── NotFoundError       no such thing, or not yours
+        │   └── OfferGoneError  somebody else took it
+        ├── EndpointGoneError   the service has retired this call
+        ├── RateLimitError      too many requests; waiting helps
+        │   └── QuotaError      the day's searches are used up; waiting until midnight UTC helps
+        └── ServerError         the service or its gateway failed
+
+Imported by all layers, imports nothing of ours. In a notebook an error shows as one line and a hint; the whole traceback follows on ``%tb``.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, ClassVar
+
+__all__ = [
+    "AnswerTimeoutError",
+    "ApiError",
+    "AuthError",
+    "CommandError",
+    "ConfigError",
+    "EndpointGoneError",
+    "InsufficientCreditError",
+    "InvalidRequestError",
+    "ModeError",
+    "NetworkError",
+    "NewerStateError",
+    "NotFoundError",
+    "OfferGoneError",
+    "PermissionDeniedError",
+    "QueryError",
+    "QuotaError",
+    "RateLimitError",
+    "ResponseError",
+    "SandboxOfferError",
+    "ServerError",
+    "StateError",
+    "VastError",
+]
+
+
+class VastError(Exception):
+    """What went wrong, whether a repeat may help, and what to do next.
+
+    Parameters
+    ----------
+    message
+        What was asked and what came, with the value.
+    code
+        A short stable word for programs; each class has its own default.
+    retryable
+        Whether the same call may succeed later without a change.
+    original
+        The error of the lower library, if there was one.
+    hint
+        The next step, as a sentence or a line to paste.
+    """
+
+    code: str = "vast_error"
+    retryable: bool = False
+    default_hint: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        retryable: bool | None = None,
+        original: BaseException | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = type(self).code if code is None else code
+        self.retryable = type(self).retryable if retryable is None else retryable
+        self.original = original
+        self.hint = type(self).default_hint if hint is None else hint
+        self._shown = False
+
+    def __str__(self) -> str:
+        return self.message
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the message and a hint, then, when asked again with ``%tb``, the whole chain."""
+        if self._shown:
+            return traceback.format_exception(type(self), self, self.__traceback__)
+        self._shown = True
+        lines = [f"{type(self).__name__}: {self.message}"]
+        if self.hint:
+            lines.append(f"  → {self.hint}")
+        return lines
+
+
+class ConfigError(VastError):
+    """The settings cannot be used as they are."""
+
+    code = "config"
+
+
+class ModeError(ConfigError):
+    """An account was needed, and it was never said whether this is the sandbox or the real service."""
+
+    code = "mode_unsaid"
+
+
+class CommandError(VastError):
+    """The words after ``%vast`` or ``vastnb`` are not those of a command."""
+
+    code = "command"
+
+
+class QueryError(VastError):
+    """A filter that cannot be right. Nothing was sent.
+
+    Parameters
+    ----------
+    message
+        What is wrong.
+    text
+        The query as written.
+    position
+        Where in `text` it went wrong, in characters from 0; a caret is drawn there.
+    suggestion
+        The nearest thing that would have been right.
+    """
+
+    code = "query"
+
+    def __init__(
+        self, message: str, *, text: str = "", position: int | None = None, suggestion: str | None = None, **more: Any
+    ) -> None:
+        self.text, self.position, self.suggestion = text, position, suggestion
+        if position is not None and text:
+            line = " ".join(text.splitlines())
+            message = f"{message}\n  {line}\n  {' ' * position}^"
+        if suggestion is not None:
+            more.setdefault("hint", f"did you mean {suggestion}?")
+        super().__init__(message, **more)
+
+
+class StateError(VastError):
+    """A file that vastnb keeps cannot be used."""
+
+    code = "state"
+
+
+class NewerStateError(StateError):
+    """A file was written by a newer vastnb than this one."""
+
+    code = "newer_state"
+    default_hint = "pip install --upgrade vastnb"
+
+
+class SandboxOfferError(VastError):
+    """An offer of the sandbox was given to a live account."""
+
+    code = "sandbox_offer"
+    default_hint = "search again after vastnb.use(...): sandbox offers exist in the sandbox only"
+
+
+class ApiError(VastError):
+    """The service was asked and this is what came of it.
+
+    Parameters
+    ----------
+    message
+        As for `VastError`.
+    status
+        The HTTP status, if an answer came.
+    endpoint
+        What was asked, for example ``POST /api/v0/bundles/``.
+    more
+        As for `VastError`.
+    """
+
+    code = "api_error"
+
+    def __init__(self, message: str, *, status: int | None = None, endpoint: str = "", **more: Any) -> None:
+        super().__init__(message, **more)
+        self.status = status
+        self.endpoint = endpoint
+
+
+class NetworkError(ApiError):
+    """No answer came: no network, no such host, a closed connection, a refused certificate."""
+
+    code = "network"
+    retryable = True
+    default_hint = "check the network (and HTTPS_PROXY, if you need one), then run the cell again"
+
+
+class AnswerTimeoutError(NetworkError):
+    """The service did not answer in time."""
+
+    code = "timeout"
+    default_hint = "run the cell again; for a slow link raise timeout_s in the settings"
+
+
+class ResponseError(ApiError):
+    """An answer that is not what the documentation says.
+
+    Parameters
+    ----------
+    message
+        What was expected and what came.
+    path
+        Where in the JSON, for example ``$.offers[3].gpu_ram``.
+    more
+        As for `ApiError`.
+    """
+
+    code = "bad_response"
+    default_hint = "the service answered something unexpected; try again, and report it if it stays"
+
+    def __init__(self, message: str, *, path: str = "$", **more: Any) -> None:
+        super().__init__(message, **more)
+        self.path = path
+
+
+class AuthError(ApiError):
+    """The API key is missing, wrong or revoked."""
+
+    code = "auth_error"
+    default_hint = "%vast config shows where the key comes from; make a new one in Vast's console under Keys"
+
+
+class PermissionDeniedError(ApiError):
+    """The API key is right but may not do this."""
+
+    code = "not_authorized"
+    default_hint = "give the key this permission in Vast's console under Keys, or use another key"
+
+
+class InvalidRequestError(ApiError):
+    """The service could not accept what was asked."""
+
+    code = "invalid_request"
+
+
+class InsufficientCreditError(InvalidRequestError):
+    """The account has too little credit for this."""
+
+    code = "insufficient_credit"
+    default_hint = "add credit in Vast's console under Billing"
+
+
+class NotFoundError(ApiError):
+    """There is no such thing, or it is not yours."""
+
+    code = "not_found"
+
+
+class OfferGoneError(NotFoundError):
+    """The offer is no longer there: somebody rented it, or the host withdrew it."""
+
+    code = "no_such_ask"
+    default_hint = "search again with refresh=True and take the next offer"
+
+
+class EndpointGoneError(ApiError):
+    """The service has retired this call."""
+
+    code = "deprecated_endpoint"
+    default_hint = "pip install --upgrade vastnb"
+
+
+class RateLimitError(ApiError):
+    """Too many requests. Waiting helps.
+
+    Parameters
+    ----------
+    message
+        As for `VastError`.
+    retry_after_s
+        How long to wait, in seconds, if the service said so.
+    more
+        As for `ApiError`.
+    """
+
+    code = "rate_limited"
+    retryable = True
+    default_hint = "wait a few seconds and run the cell again"
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, **more: Any) -> None:
+        super().__init__(message, **more)
+        self.retry_after_s = retry_after_s
+
+
+class QuotaError(RateLimitError):
+    """The account's searches of today are used up."""
+
+    code = "search_quota_exceeded"
+    retryable = False
+    default_hint = "the quota starts again at midnight UTC; frames already fetched stay usable"
+
+
+class ServerError(ApiError):
+    """The service or its gateway failed."""
+
+    code = "server_error"
+    retryable = True
+    default_hint = "this is on Vast's side and usually short; run the cell again"

@@ -1,0 +1,99 @@
+"""The one import of httpx, and the wire itself.
+
+The maintained fork (httpx2) has the same names: to move to it, change the one import below. No httpx type leaves `infra` and
+`vast.client`.
+
+What is here is the lowest part of every call, in this order:
+
+1. `Signer` adds the API key, for one origin only. Everything above it (cache, retry, pacing, logs) never sees the key.
+2. `Wire` sends, and reads the whole body before it returns: a body that is cut is then an error of *this* request, which the
+   retry above can see, and the answer no longer hangs on its connection.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+from pydantic import SecretStr
+
+__all__ = ["LOST", "UNSENT", "Signer", "Wire", "httpx", "open_wire"]
+
+UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+"""Errors after which not one byte of the request has left: even a paying call may be sent again."""
+LOST = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
+"""Errors after which nobody knows whether the service acted."""
+
+_NOT_KEPT = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
+class Wire(httpx.BaseTransport):
+    """Sends a request and returns its answer complete, decoded and free of its connection."""
+
+    def __init__(self, inner: httpx.BaseTransport) -> None:
+        self._inner = inner
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send `request` once."""
+        started = time.perf_counter()
+        response = self._inner.handle_request(request)
+        try:
+            body = response.read()
+        finally:
+            response.close()
+        headers = [(k, v) for k, v in response.headers.multi_items() if k.lower() not in _NOT_KEPT]
+        answer = httpx.Response(response.status_code, headers=headers, content=body)
+        answer.elapsed = timedelta(seconds=time.perf_counter() - started)
+        return answer
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._inner.close()
+
+
+class Signer(httpx.BaseTransport):
+    """Adds ``Authorization`` on the way out, for one origin only.
+
+    It signs a copy: the request that the layers above hold stays without the key, so no log, cache entry or traceback of
+    theirs can contain it.
+    """
+
+    def __init__(self, inner: httpx.BaseTransport, api_key: SecretStr | None, url: str) -> None:
+        self._inner = inner
+        self._api_key = api_key
+        self._origin = _origin(httpx.URL(url))
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send `request`, signed if it goes to our origin."""
+        if self._api_key is None or _origin(request.url) != self._origin:
+            return self._inner.handle_request(request)
+        headers = httpx.Headers(request.headers)
+        headers["Authorization"] = f"Bearer {self._api_key.get_secret_value()}"
+        signed = httpx.Request(
+            request.method, request.url, headers=headers, stream=request.stream, extensions=request.extensions
+        )
+        return self._inner.handle_request(signed)
+
+    def close(self) -> None:
+        """Close the wire."""
+        self._inner.close()
+
+    def __repr__(self) -> str:
+        return "<Signer>"
+
+
+def open_wire(url: str) -> Wire:
+    """A wire to `url`, through the proxy of the environment if there is one.
+
+    ``httpx.Client(transport=...)`` ignores ``HTTPS_PROXY`` and ``NO_PROXY``, so they are looked up here.
+    """
+    target = httpx.URL(url)
+    proxies = getproxies()
+    proxy = None if proxy_bypass(target.host) else proxies.get(target.scheme) or proxies.get("all")
+    return Wire(httpx.HTTPTransport(proxy=proxy, limits=httpx.Limits(max_keepalive_connections=4, keepalive_expiry=60)))
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port

@@ -1,0 +1,407 @@
+"""Settings: one frozen model, and where each value comes from.
+
+`Settings(...)` is plain values, nothing else is consulted. `load_settings` is what a notebook uses; it asks, in this order:
+
+1. arguments;
+2. the environment: ``VASTNB_*``, then ``VAST_API_KEY`` and ``VAST_URL``;
+3. the chosen profile's table, then the ``[default]`` table (``vastnb.toml`` of the working folder before the user's file);
+4. the official client's key file (read, never written);
+5. the defaults below.
+
+A profile that was chosen by an explicit ``use(...)`` is asked before ``VAST_*``. The key is used only with the URL it belongs
+to: both from one source, or the URL is Vast's own. A file found in the working folder may not set what spends or sends
+(`_NEEDS_TRUST`) until the user has trusted it once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from vastnb.errors import ConfigError, ModeError
+
+__all__ = [
+    "PROFILES",
+    "VAST_URL",
+    "CacheSettings",
+    "SandboxSettings",
+    "Settings",
+    "config_file",
+    "load_settings",
+    "trust_folder_file",
+]
+
+VAST_URL = "https://console.vast.ai"
+PROFILES = ("sandbox", "development", "staging", "production")
+"""The profiles that exist without a settings file; a file may add others."""
+
+_ENV = "VASTNB_"
+_NOT_SETTINGS = frozenset({"PROFILE", "CONFIG"})
+_TEST_ENV = "VASTNB_TEST_"
+_FOLDER_FILE = "vastnb.toml"
+_NEEDS_TRUST = frozenset({"url", "api_key"})
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class CacheSettings(BaseModel):
+    """How long answers are kept, and where."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backend: Literal["sqlite", "memory", "off"] = Field(
+        "sqlite", description="where public market data is kept; `off` keeps nothing"
+    )
+    offers_ttl_s: float = Field(30, ge=0, le=3600, description="seconds for which a search answer counts as fresh")
+    catalogue_ttl_s: float = Field(300, ge=0, le=86400, description="seconds for names, templates and metrics")
+    account_ttl_s: float = Field(2, ge=0, le=60, description="seconds for account data, in memory only")
+    stale_if_error_s: float = Field(
+        600, ge=0, le=86400, description="seconds beyond that for which an old answer may stand in when none comes"
+    )
+
+
+class SandboxSettings(BaseModel):
+    """The practice market that ``use("sandbox")`` starts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    offers: int = Field(2000, ge=1, le=20_000, description="how many offers can be rented at any time")
+    seed: int = Field(0, ge=0, description="the same seed gives the same market")
+    start: str | None = Field(None, description="its clock's beginning, an ISO time; without it, now")
+    strict: bool = Field(False, description="with Vast's rate limits")
+
+
+class Settings(BaseModel):
+    """Everything that can be set, frozen. `sources` says where each value came from.
+
+    Examples
+    --------
+    >>> import vastnb
+    >>> vastnb.Settings(url="http://127.0.0.1:8080", timeout_s=5).timeout_s
+    5.0
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    profile: str | None = Field(None, description="the profile that was chosen")
+    url: str = Field(VAST_URL, description="the service")
+    api_key: SecretStr | None = Field(None, description="the account's key; never shown")
+    timeout_s: float = Field(30, gt=0, le=600, description="seconds to wait for one answer")
+    retries: int = Field(3, ge=0, le=10, description="how often a call that is safe to repeat is sent again")
+    display: Literal["vastnb", "pandas"] = Field(
+        "vastnb", description="how our frames look in a notebook: our table, or pandas' own"
+    )
+    cache: CacheSettings = Field(CacheSettings(), description="how long answers are kept, and where")
+    sandbox: SandboxSettings = Field(SandboxSettings(), description="the practice market")
+    said: bool = Field(True, exclude=True, repr=False)
+    sources: Mapping[str, str] = Field({}, exclude=True, repr=False)
+
+    @field_validator("url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+            raise ValueError("must be like https://console.vast.ai")
+        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            raise ValueError("must be https, except for this computer (127.0.0.1)")
+        return value.rstrip("/")
+
+    @field_validator("api_key")
+    @classmethod
+    def _is_key(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value() if value is not None else "-"
+        if not text or not text.isascii() or any(c.isspace() or not c.isprintable() for c in text):
+            raise ValueError("must be printable ASCII without spaces")
+        return value
+
+    @property
+    def local(self) -> bool:
+        """Whether the service is on this computer: a sandbox, never Vast itself."""
+        return urlsplit(self.url).hostname in _LOOPBACK
+
+    @property
+    def key(self) -> str | None:
+        """The API key in the clear, for the signer alone."""
+        return self.api_key.get_secret_value() if self.api_key is not None else None
+
+    def require_mode(self) -> None:
+        """Raise `ModeError` unless it was said where this notebook runs."""
+        if not self.said:
+            raise ModeError(
+                "this needs an account, and it was not said whether to practise or to use the real one",
+                hint="%vast use sandbox   (practice, free)   or   %vast use production   (your Vast.ai account)",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """Values that one source gives, as a nested dict."""
+
+    source: str
+    values: dict[str, Any]
+
+
+def config_file() -> Path:
+    """The user's settings file, whether it exists or not."""
+    named = os.environ.get(_ENV + "CONFIG")
+    return Path(named).expanduser() if named else platformdirs.user_config_path("vastnb") / "config.toml"
+
+
+def load_settings(profile: str | None = None, **values: Any) -> Settings:
+    """The settings of this process.
+
+    Parameters
+    ----------
+    profile
+        An explicitly chosen profile; None means what ``VASTNB_PROFILE`` or the settings file say.
+    **values
+        Settings given as arguments, nested ones as dicts.
+
+    Raises
+    ------
+    ConfigError
+        A misspelt name, a value out of range, an unreadable file, an unknown profile.
+    """
+    files = [_read_toml(path) for path in (Path(_FOLDER_FILE), config_file())]
+    name = profile or os.environ.get(_ENV + "PROFILE") or _first(files, "profile")
+    _check_profile(name, files)
+    layers = [_Layer("argument", values), *_profile_layers(profile, name, files)]
+    merged, sources = _merge(layers)
+    key_source = sources.get("api_key")
+    if key_source is not None and not _belongs(key_source, merged, sources):
+        sources["api_key"] = f"not used: it comes from {key_source}, the URL from {sources['url']}"
+        merged["api_key"] = None
+    settings = _validated({**merged, "profile": name}, sources)
+    if name is not None:
+        sources["profile"] = (
+            "argument" if profile else "environment" if _ENV + "PROFILE" in os.environ else "settings file"
+        )
+    said = name is not None or settings.local or "url" in values or "api_key" in values
+    return settings.model_copy(update={"said": said, "sources": sources})
+
+
+def _profile_layers(explicit: str | None, name: str | None, files: list[_Layer]) -> Iterator[_Layer]:
+    of_vast = _Layer("environment", _vast_environment(explicit))
+    yield _Layer("environment", _own_environment())
+    if explicit is None:
+        yield of_vast
+    for file in files:
+        yield _Layer(f"{file.source} [profiles.{name}]", _table(file, "profiles", name or ""))
+    if explicit is not None:
+        yield of_vast
+    for file in files:
+        yield _Layer(f"{file.source} [default]", _table(file, "default"))
+    yield from _official_key()
+
+
+def _own_environment() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in sorted(os.environ.items()):
+        if not name.startswith(_ENV) or name.startswith(_TEST_ENV) or name[len(_ENV) :] in _NOT_SETTINGS:
+            continue
+        *tables, last = name[len(_ENV) :].lower().split("__")
+        place = found
+        for table in tables:
+            place = place.setdefault(table, {})
+        place[last] = value
+    return found
+
+
+def _vast_environment(explicit: str | None) -> dict[str, Any]:
+    """The official client's variables; a profile that was chosen by name is not led elsewhere by ``VAST_URL``."""
+    names = {"api_key": "VAST_API_KEY"} if explicit is not None else {"api_key": "VAST_API_KEY", "url": "VAST_URL"}
+    return {name: os.environ[variable] for name, variable in names.items() if os.environ.get(variable)}
+
+
+def _official_key() -> Iterator[_Layer]:
+    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    for path in (config_home / "vastai" / "vast_api_key", Path.home() / ".vast_api_key"):
+        try:
+            key = path.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if key:
+            yield _Layer(str(path), {"api_key": key})
+
+
+def _read_toml(path: Path) -> _Layer:
+    try:
+        raw = path.read_bytes()
+        data = tomllib.loads(raw.decode("utf-8"))
+    except FileNotFoundError:
+        return _Layer(str(path), {})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", original=error) from error
+    unknown = set(data) - {"profile", "default", "profiles"}
+    if unknown:
+        name = min(unknown)
+        known = ["profile", "default", "profiles"]
+        raise ConfigError(
+            f"{path}: no such table: {name}", hint=_nearest(name, known) or f"there are: {', '.join(known)}"
+        )
+    _check_trust(path, raw, data)
+    _check_private(path, data)
+    return _Layer(str(path), data)
+
+
+def _check_trust(path: Path, raw: bytes, data: dict[str, Any]) -> None:
+    if path.name != _FOLDER_FILE or path.is_absolute():
+        return
+    wanted = sorted(_NEEDS_TRUST & set(_names(data)))
+    if wanted and _trusted().get(str(path.resolve())) != _digest(raw):
+        raise ConfigError(
+            f"{path} of this folder sets {', '.join(wanted)}, and a file that came with a folder may not do that unasked",
+            hint="read the file; if it is yours: %vast config --trust",
+        )
+
+
+def trust_folder_file() -> Path:
+    """Trust the ``vastnb.toml`` of the working folder as it is now; a later change asks again.
+
+    Returns
+    -------
+    Path
+        The file that is now trusted.
+
+    Raises
+    ------
+    ConfigError
+        There is none.
+    """
+    path = Path(_FOLDER_FILE).resolve()
+    if not path.exists():
+        raise ConfigError(f"there is no {_FOLDER_FILE} in this folder")
+    record = _trust_file()
+    record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    trusted = {**_trusted(), str(path): _digest(path.read_bytes())}
+    record.write_text(json.dumps(trusted, indent=1), "utf-8")
+    record.chmod(0o600)
+    return path
+
+
+def _trust_file() -> Path:
+    return platformdirs.user_state_path("vastnb") / "trusted.json"
+
+
+def _trusted() -> dict[str, str]:
+    try:
+        found = json.loads(_trust_file().read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.blake2b(raw, digest_size=20).hexdigest()
+
+
+def _check_private(path: Path, data: dict[str, Any]) -> None:
+    if "api_key" in set(_names(data)) and os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise ConfigError(f"{path} holds a key and others can read it", hint=f"chmod 600 {path}")
+
+
+def _names(data: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in data.items():
+        yield name
+        if isinstance(value, dict):
+            yield from _names(value)
+
+
+def _table(layer: _Layer, *path: str) -> dict[str, Any]:
+    place: Any = layer.values
+    for name in path:
+        place = place.get(name, {}) if isinstance(place, dict) else {}
+    if not isinstance(place, dict):
+        raise ConfigError(f"{layer.source}: [{'.'.join(path)}] must be a table")
+    return place
+
+
+def _first(files: list[_Layer], name: str) -> str | None:
+    return next((file.values[name] for file in files if name in file.values), None)
+
+
+def _check_profile(name: str | None, files: list[_Layer]) -> None:
+    known = sorted({*PROFILES, *(n for file in files for n in _table(file, "profiles"))})
+    if name is not None and name not in known:
+        raise ConfigError(
+            f"no such profile: {name}", hint=_nearest(str(name), known) or f"there are: {', '.join(known)}"
+        )
+
+
+def _merge(layers: list[_Layer]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The first layer that has a value wins; nested tables are merged value by value."""
+    merged: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for layer in layers:
+        for path, value in _leaves(layer.values):
+            if path not in sources:
+                sources[path] = layer.source
+                _put(merged, path, value)
+    return merged, sources
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        elif value is not None:
+            yield prefix + name, value
+
+
+def _put(place: dict[str, Any], path: str, value: Any) -> None:
+    *tables, last = path.split(".")
+    for table in tables:
+        place = place.setdefault(table, {})
+    place[last] = value
+
+
+def _belongs(key_source: str, merged: dict[str, Any], sources: dict[str, str]) -> bool:
+    """Whether the key may go to the URL: both were given together, or it is Vast itself."""
+    return "url" not in sources or sources["url"] == key_source or str(merged["url"]).rstrip("/") == VAST_URL
+
+
+def _validated(values: dict[str, Any], sources: Mapping[str, str]) -> Settings:
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise _as_config_error(error, sources) from error
+
+
+def _as_config_error(error: ValidationError, sources: Mapping[str, str]) -> ConfigError:
+    first = error.errors(include_input=False, include_url=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    place = next((source for name, source in sources.items() if name == path or name.startswith(path + ".")), "")
+    where = f" (from {place})" if place else ""
+    if first["type"] == "extra_forbidden":
+        known = list(_all_names())
+        return ConfigError(
+            f"no such setting: {path}{where}",
+            hint=_nearest(path, known) or "vastnb config lists them all",
+            original=error,
+        )
+    return ConfigError(f"{path}{where}: {first['msg']}", original=error)
+
+
+def _all_names(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _all_names(kind, f"{prefix}{name}.")
+        elif not field.exclude:
+            yield prefix + name
+
+
+def _nearest(name: str, known: list[str]) -> str | None:
+    found = difflib.get_close_matches(name, known, 1, 0.5)
+    return f"did you mean {found[0]}?" if found else None

@@ -1,0 +1,219 @@
+"""What the sandbox answers: each served endpoint as a function of a request, without any socket.
+
+1. the key is checked (:meth:`Service.refuse`);
+2. the endpoint's handler makes an :class:`Answer`;
+3. anything else is the console's HTML page, as on the real service.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import filters, market, oddities, wire
+from .books import Account, Books
+from .clock import Clock
+from .endpoints import Endpoint
+from .faults import Faults
+from .models import MODELS
+
+JSON_TYPE = "application/json"
+"""Exactly: the official client refuses a charset behind it."""
+TEXT_TYPE = "text/plain; charset=utf-8"
+HTML_TYPE = "text/html; charset=utf-8"
+
+_PAGE = b"""<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Console</title></head>
+<body><div id="root">This is the sandbox's stand-in for the console's page: there is no such API path.</div></body>
+</html>
+"""
+_PUBLIC = frozenset({"/api/v0/bundles/", "/api/v0/search/asks/", "/api/v0/gpu_names/unique/", "/api/v0/gpu_types/"})
+"""What works without a key."""
+
+
+class Request(NamedTuple):
+    """A request as the handlers see it."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    body: bytes
+    key: str | None
+
+    @property
+    def last_part(self) -> str:
+        """The last part of the path: an id, where the endpoint has one."""
+        return self.path.rstrip("/").rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status, a body and its type."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON_TYPE
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def reply(content: Any, status: int = 200, **headers: str) -> Answer:
+    """Return a JSON answer; ``retry_after="10"`` becomes the header ``retry-after``."""
+    return Answer(
+        status, wire.encode(content), headers={name.replace("_", "-"): text for name, text in headers.items()}
+    )
+
+
+def refusal(status: int, error: str, msg: str) -> Answer:
+    """Return an error in the commonest of Vast's shapes."""
+    return reply({"success": False, "error": error, "msg": msg}, status)
+
+
+def console_page() -> Answer:
+    """Return what an unknown path answers: HTTP 200 and HTML."""
+    return Answer(200, _PAGE, HTML_TYPE)
+
+
+class Service:
+    """The handlers, with what they answer from."""
+
+    def __init__(
+        self, *, market: market.Market, clock: Clock, books: Books, faults: Faults, page_cap: int, defaults: str
+    ) -> None:
+        self.market, self.clock, self.books, self.faults = market, clock, books, faults
+        self.page_cap, self.defaults = page_cap, defaults
+        self.handlers: dict[tuple[str, str], Callable[[Request], Answer]] = {
+            ("POST", "/api/v0/bundles/"): self.bundles,
+            ("GET", "/api/v0/bundles/"): self.bundles,
+            ("PUT", "/api/v0/search/asks/"): self.search_asks,
+            ("GET", "/api/v0/gpu_names/unique/"): self.gpu_names,
+            ("GET", "/api/v0/gpu_types/"): self.gpu_types,
+            ("GET", "/api/v0/users/current/"): self.current_user,
+            ("GET", "/api/v0/instances/"): self.deprecated_instances,
+            ("GET", "/api/v0/instances/filters/"): self.instance_filters,
+            ("GET", "/api/v0/instances/{id}/"): self.instance,
+            ("GET", "/api/v1/instances/"): self.instances,
+        }
+
+    def answer(self, endpoint: Endpoint | None, request: Request) -> Answer:
+        """Return the answer to a request."""
+        handler = self.handlers.get((endpoint.method, endpoint.path)) if endpoint else None
+        if endpoint is None or handler is None:
+            return console_page()
+        return self.refuse(endpoint, request) or handler(request)
+
+    def refuse(self, endpoint: Endpoint, request: Request) -> Answer | None:
+        """Return why the key of a request does not do, or ``None``."""
+        if request.key is None:
+            return None if endpoint.path in _PUBLIC else refusal(401, "auth_error", "Invalid user key")
+        # Observed on every path, search included: a key that is sent must be right.
+        return None if self.books.account(request.key) else refusal(404, "auth_error", "Invalid user key")
+
+    def bundles(self, request: Request) -> Answer:
+        """Answer a search with the filters at the top level (or in ``?q=``, as old clients send them)."""
+        body = request.query.get("q", "{}") if request.method == "GET" else request.body
+        return self._search(request, _decoded(body))
+
+    def search_asks(self, request: Request) -> Answer:
+        """Answer a search in the form ``{"select_cols": [...], "q": {...}}``."""
+        body = _decoded(request.body)
+        if not isinstance(body, dict) or not isinstance(body.get("q"), dict):
+            return reply(filters.BadRequest("Invalid json body").body, 400)
+        return self._search(request, body["q"], body.get("select_cols"))
+
+    def gpu_names(self, request: Request) -> Answer:
+        """Answer the names of all GPU models."""
+        return reply({"success": True, "gpu_names": sorted(model.name for model in MODELS)})
+
+    def gpu_types(self, request: Request) -> Answer:
+        """Answer the GPU models with their usual memory."""
+        types = [{"canonical_name": model.name, "gpu_ram_mb": model.gpu_ram_mb[0][0]} for model in MODELS]
+        return reply({"success": True, "gpu_types": types})
+
+    def current_user(self, request: Request) -> Answer:
+        """Answer the account of the key."""
+        return reply(self.books.user(self._account(request)))
+
+    def deprecated_instances(self, request: Request) -> Answer:
+        """Answer the old list as Vast does since 2026."""
+        return refusal(410, "deprecated_endpoint", "/api/v0/instances/ is deprecated. Use /api/v1/instances/ instead.")
+
+    def instances(self, request: Request) -> Answer:
+        """Answer the list of instances."""
+        rows = list(self.books.instances.values())
+        envelope = {"success": True, "instances_found": len(rows), "total_instances": len(rows), "next_token": None}
+        return reply(envelope | {"label_counts": {}, "instances": rows})
+
+    def instance_filters(self, request: Request) -> Answer:
+        """Answer what instances can be filtered by: one entry for each."""
+        names = ("actual_status", "verification", "gpu_name")
+        return reply(
+            {"success": True, "filters": [{n: i.get(n) for n in names} for i in self.books.instances.values()]}
+        )
+
+    def instance(self, request: Request) -> Answer:
+        """Answer one instance, null for one that is gone or never was."""
+        number = request.last_part
+        return reply({"instances": self.books.instances.get(int(number)) if number.isdecimal() else None})
+
+    def _account(self, request: Request) -> Account:
+        account = self.books.account(request.key or "")
+        if account is None:
+            raise LookupError("a handler of an account was called before the key was checked")
+        return account
+
+    def _select(self, body: Any) -> tuple[market.View, Any]:
+        query = filters.parse(body, defaults=self.defaults)
+        return filters.select(self.market, query, self.clock.now())
+
+    def _search(self, request: Request, body: Any, columns: Any = None) -> Answer:
+        try:
+            view, found = self._select(body)
+        except filters.BadRequest as bad:
+            return reply(bad.body, 400)
+        limit = body.get("limit")
+        page = found[: self.page_cap if limit is None else min(limit, self.page_cap)]
+        offers = [_selected(offer, columns) for offer in market.rows(view, page)]
+        return self._odd(request, oddities.Search(offers, lambda count: _others(view, found, count)))
+
+    def _odd(self, request: Request, search: oddities.Search) -> Answer:
+        faults = self.faults.take_offers(request.method, request.path)
+        answer = reply(oddities.apply(faults, search) if faults else {"offers": search.offers})
+        if any(fault.name == "trailing-text" for fault in faults):
+            return Answer(200, answer.body + oddities.TRAILING_TEXT)
+        return answer
+
+
+def offers(market_: market.Market, body: Any, now: float, defaults: str) -> list[dict[str, Any]]:
+    """Return every offer that a search body asks for, in order, whatever its limit or the page cap."""
+    return market.rows(*filters.select(market_, filters.parse(body, defaults=defaults), now))
+
+
+def _decoded(body: bytes | str) -> Any:
+    """Return the JSON of a body, ``None`` (which no endpoint accepts) if it is not JSON."""
+    try:
+        return wire.decode(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _selected(offer: dict[str, Any], columns: Any) -> dict[str, Any]:
+    if not isinstance(columns, list) or "*" in columns:
+        return offer
+    return {str(name): offer.get(str(name)) for name in columns}
+
+
+def _others(view: market.View, found: Any, count: int) -> list[dict[str, Any]]:
+    return market.rows(view, np.setdiff1d(np.arange(len(view)), found)[:count])
+
+
+def loggable(request: Request) -> Any:
+    """Return a request's body for the log: JSON decoded, else text, ``None`` if there is none."""
+    body: bytes | str = request.query.get("q", request.body)
+    if not body:
+        return None
+    try:
+        return wire.decode(body)
+    except (ValueError, RecursionError):
+        return body if isinstance(body, str) else body.decode(errors="replace")

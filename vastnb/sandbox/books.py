@@ -1,0 +1,117 @@
+"""Who rents in the sandbox, what they hold, and what they owe: accounts, instances and a ledger.
+
+Money is kept in whole micro-dollars, so that bills add up to the cent; it becomes a float only in an answer.
+"""
+
+import hashlib
+import hmac
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+MICRO_USD = 1_000_000
+"""Micro-dollars in a dollar."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """One renter."""
+
+    id: int
+    email: str
+    api_key: str
+    credit_usd: float
+    username: str = "sandbox"
+    key_id: int = 1
+    ssh_key: str = ""
+    can_pay: bool = True
+    host_agreement_accepted: bool = False
+
+    def __repr__(self) -> str:
+        return f"Account(id={self.id}, email={self.email!r}, credit_usd={self.credit_usd})"
+
+
+@dataclass(frozen=True)
+class BillLine:
+    """One charge (positive) or credit (negative) of an account."""
+
+    account_id: int
+    at: float
+    """Epoch seconds of the sandbox's clock."""
+    kind: str
+    """``gpu``, ``disk``, ``bandwidth`` or ``deposit``."""
+    micro_usd: int
+    instance_id: int | None = None
+    note: str = ""
+
+
+class Books:
+    """Accounts, instances and ledger of one sandbox run, safe to use from several threads."""
+
+    def __init__(self, *accounts: Account) -> None:
+        self._lock = threading.RLock()
+        self._accounts: dict[bytes, Account] = {}
+        self.instances: dict[int, dict[str, Any]] = {}
+        self.ledger: list[BillLine] = []
+        for account in accounts:
+            self.add(account)
+
+    def add(self, account: Account) -> None:
+        """Open an account; its credit becomes the first line of its bill."""
+        with self._lock:
+            self._accounts[_digest(account.api_key)] = account
+            self.book(BillLine(account.id, 0.0, "deposit", -micro_usd(account.credit_usd)))
+
+    def account(self, api_key: str) -> Account | None:
+        """Return the account of a key, or ``None``; the time this takes tells nothing about the keys."""
+        wanted, found = _digest(api_key), None
+        with self._lock:
+            for digest, account in self._accounts.items():
+                if hmac.compare_digest(digest, wanted):
+                    found = account
+        return found
+
+    def book(self, line: BillLine) -> None:
+        """Add a line to the ledger."""
+        with self._lock:
+            self.ledger.append(line)
+
+    def credit_micro_usd(self, account_id: int) -> int:
+        """Return what an account has left."""
+        with self._lock:
+            return -sum(line.micro_usd for line in self.ledger if line.account_id == account_id)
+
+    def user(self, account: Account) -> dict[str, Any]:
+        """Return what ``users/current`` answers for an account: the documented fields, and those the client reads."""
+        return {
+            "balance": 0.0,
+            "balance_threshold": 0.0,
+            "balance_threshold_enabled": False,
+            "can_pay": account.can_pay,
+            "credit": self.credit_micro_usd(account.id) / MICRO_USD,
+            "email": account.email,
+            "email_verified": True,
+            "fullname": "",
+            "has_billing": account.can_pay,
+            "has_payout": False,
+            "host_agreement_accepted": account.host_agreement_accepted,
+            "id": account.id,
+            "key_id": account.key_id,
+            "sid": f"sandbox-{account.id}",
+            "ssh_key": account.ssh_key,
+            "username": account.username,
+        }
+
+
+def micro_usd(usd: float) -> int:
+    """Return dollars in whole micro-dollars, rounded to the nearest."""
+    return round(usd * MICRO_USD)
+
+
+def key_digest(api_key: str) -> str:
+    """Return a short name for a key, by which two requests with the same key can be told."""
+    return _digest(api_key).hex()[:12]
+
+
+def _digest(api_key: str) -> bytes:
+    return hashlib.sha256(api_key.encode()).digest()

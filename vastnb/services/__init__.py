@@ -1,0 +1,1 @@
+"""What a data scientist does with the market: search, compare, rent, watch. Functions return values and print nothing."""

@@ -1,0 +1,1 @@
+"""Vast.ai as we know it: its query language, its records and units, its endpoints."""

@@ -1,0 +1,350 @@
+"""The client: one method an endpoint, each a typed answer or a typed error.
+
+A request passes, in this order:
+
+1. the cache (`infra.cache`): a fresh answer ends the way here;
+2. the retry (`infra.calls`): repeats what is safe to repeat;
+3. the signer (`infra._httpx`): adds the key, for our origin only;
+4. the wire.
+
+Then the answer becomes an error (`answers`, the only place) or a frame (`vast.types.frames`).
+"""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import platformdirs
+from pydantic import ValidationError
+
+from vastnb.errors import AuthError, OfferGoneError, ResponseError, SandboxOfferError
+from vastnb.infra._httpx import Signer, httpx, open_wire
+from vastnb.infra.cache import CachingTransport, Store, identity, open_local, open_memory
+from vastnb.infra.calls import Answer, RetryPolicy, RetryTransport, answer_of
+from vastnb.infra.config import Settings
+from vastnb.vast.client.answers import error_of, network_error
+from vastnb.vast.client.endpoints import ENDPOINTS, Endpoint
+from vastnb.vast.query import Query, kept_rows, parse_query
+from vastnb.vast.types.records import User
+from vastnb.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vastnb.vast.types.frames import WireTable
+
+__all__ = ["FIRST_SANDBOX_ID", "Client", "Page"]
+
+FIRST_SANDBOX_ID = 900_000_001
+"""The sandbox numbers its offers from here; Vast's ids of 2026 are below 50 million."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer to a search."""
+
+    frame: pd.DataFrame
+    received: int
+    """Rows in the answer, before any was left out."""
+    contradicting: int
+    """Rows left out because they do not meet the filter they answer."""
+    table: WireTable
+    """The answer as it came."""
+    answer: Answer
+    sandbox: bool
+    seen_at: datetime
+
+    def values(self, field: str) -> list[float]:
+        """The numbers of one wire field, in the answer's order; empty if any is none."""
+        found = self.table.columns.get(field, ())
+        numbers = [float(v) for v in found if isinstance(v, (int, float)) and not isinstance(v, bool)]
+        return numbers if len(numbers) == len(found) else []
+
+
+class Client:
+    """A connection to the service, shared by everything in this process that uses the same settings.
+
+    Safe to use from several threads. Opens nothing before its first request.
+
+    Parameters
+    ----------
+    settings
+        Where to, as whom, how patiently.
+    on_wait
+        Told the endpoint and the seconds before a request waits.
+    cache_folder
+        Where the cache file lies; None means the user's cache folder.
+
+    Examples
+    --------
+    >>> import vastnb
+    >>> with vastnb.Sandbox() as s, vastnb.Client(vastnb.Settings(url=s.url, api_key=s.api_key)) as client:
+    ...     len(client.search_offers("num_gpus>=2", limit=5))
+    5
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        on_wait: Callable[[str, float], None] | None = None,
+        cache_folder: Path | None = None,
+    ) -> None:
+        self.settings = settings
+        self.account = identity(settings.key, settings.url)
+        self.memo: dict[Any, Any] = {}
+        """Finished frames of this process, by what was asked; `services.offers` keeps it."""
+        self._on_wait, self._cache_folder = on_wait, cache_folder
+        self._opened: tuple[httpx.Client, CachingTransport] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def account_name(self) -> str:
+        """A name for the account that does not give its key away."""
+        if self.settings.profile == "sandbox":
+            return "sandbox"
+        key = self.settings.key
+        return "none" if key is None else "key " + hashlib.blake2b(key.encode(), digest_size=3).hexdigest()
+
+    def page(self, query: Query, *, body: Mapping[str, Any] | None = None, form: str = "bundles", refresh: bool = False,
+             raw: bool = False) -> Page:  # fmt: skip
+        """One answer to `query`, checked against it.
+
+        Parameters
+        ----------
+        query
+            What must hold for every row that stays.
+        body
+            What to send instead of ``query.to_api()``, for the next part of a long answer.
+        form
+            ``bundles`` or ``asks``: the two documented ways to ask the same.
+        refresh
+            Ask the service even if a fresh answer is here.
+        raw
+            Official names and values instead of ours.
+        """
+        from vastnb.vast.types import frames
+
+        sent = dict(query.to_api() if body is None else body)
+        endpoint = ENDPOINTS["search offers" if form == "bundles" else "search asks"]
+        payload = sent if form == "bundles" else {"select_cols": ["*"], "q": sent}
+        response = self._ask(endpoint, json=payload, refresh=refresh)
+        table = _at(endpoint, lambda: frames.decode(response.content, "offers"))
+        kept = kept_rows(query, table.columns, table.count)
+        fresh = _first_of_each(table, kept.rows)
+        seen_at = _server_time(response)
+        stay = table.where(fresh)
+        frame = _at(
+            endpoint,
+            lambda: frames.raw_frame(stay) if raw else frames.offers_frame(stay, rental=query.rental, seen_at=seen_at),
+        )
+        return Page(
+            frame=frame,
+            received=table.count,
+            contradicting=kept.contradicting,
+            table=table,
+            answer=answer_of(response),
+            sandbox="x-vastnb-sandbox" in response.headers,
+            seen_at=seen_at,
+        )
+
+    def search_offers(self, query: Query | str = "", *, form: str = "bundles", refresh: bool = False, raw: bool = False,
+                      limit: int | None = None) -> pd.DataFrame:  # fmt: skip
+        """One page of offers, as the service answers it; `vastnb.search` also fetches what a page leaves out.
+
+        Parameters
+        ----------
+        query
+            A query as text, or from `vastnb.parse_query`.
+        form
+            ``bundles`` or ``asks``: the two documented ways to ask the same.
+        refresh
+            Ask the service even if a fresh answer is here.
+        raw
+            Official names and values instead of ours.
+        limit
+            For a query given as text: at most so many offers.
+
+        Returns
+        -------
+        DataFrame
+            As `vastnb.search`.
+
+        Raises
+        ------
+        QueryError
+            The query cannot be right.
+        ApiError
+            The service refused or could not be reached.
+        """
+        asked = parse_query(query, limit=limit) if isinstance(query, str) else query
+        return self.page(asked, form=form, refresh=refresh, raw=raw).frame
+
+    def get_offer(self, offer_id: int, *, rental: str = "on-demand", disk_gb: float = 10.0) -> pd.DataFrame:
+        """One offer as it is now, asked anew: a frame of one row.
+
+        Raises
+        ------
+        OfferGoneError
+            It is no longer there.
+        SandboxOfferError
+            It is an offer of the sandbox, and this account is not.
+        """
+        if offer_id >= FIRST_SANDBOX_ID and not self.settings.local:
+            raise SandboxOfferError(f"offer {offer_id} is one of the sandbox, and this account is a real one")
+        query = parse_query(f"id={int(offer_id)}", rental=rental, disk_gb=disk_gb, defaults=False)
+        page = self.page(query, refresh=True)
+        if page.frame.empty:
+            raise OfferGoneError(f"offer {offer_id} is no longer there")
+        return page.frame
+
+    def gpu_names(self, *, refresh: bool = False) -> list[str]:
+        """The GPU models that the service knows, as it writes them."""
+        endpoint = ENDPOINTS["gpu names"]
+        body = self._json(endpoint, self._ask(endpoint, refresh=refresh))
+        names = body.get("gpu_names")
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+            raise ResponseError(f"{endpoint.name}: expected a list of names", path="$.gpu_names")
+        return names
+
+    def user(self, *, refresh: bool = False) -> User:
+        """The account behind the key.
+
+        Raises
+        ------
+        ModeError
+            It was not said whether to use the sandbox or the real service.
+        AuthError
+            There is no key, or it is not accepted.
+        """
+        endpoint = ENDPOINTS["show user"]
+        try:
+            return User.model_validate(self._json(endpoint, self._ask(endpoint, refresh=refresh)))
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            path = "$." + ".".join(map(str, first["loc"]))
+            raise ResponseError(f"{endpoint.name}: {path}: {first['msg']}", path=path, original=error) from error
+
+    def invalidate(self, *tags: str) -> None:
+        """Forget what is kept of ``offers``, ``catalogue`` or ``account``."""
+        self.memo.clear()
+        if self._opened is not None:
+            self._opened[1].invalidate(*tags)
+
+    def close(self) -> None:
+        """Close connections and cache. A later request opens them again."""
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened is not None:
+            opened[0].close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client {self.settings.url} account {self.account_name}>"
+
+    def _ask(self, endpoint: Endpoint, *, json: object = None, refresh: bool = False) -> httpx.Response:
+        if endpoint.account:
+            self._require_account()
+        http = self._http()
+        call = endpoint.call(self.settings.cache, refresh=refresh)
+        what = f"{endpoint.method} {endpoint.path}"
+        try:
+            response = http.request(endpoint.method, endpoint.path, json=json, extensions={"vastnb": call})
+        except httpx.HTTPError as error:
+            raise network_error(error, what) from error
+        problem = error_of(response, what)
+        if problem is not None:
+            raise self._without_key(problem)
+        return response
+
+    def _require_account(self) -> None:
+        self.settings.require_mode()
+        if self.settings.api_key is None:
+            why = self.settings.sources.get("api_key", "none was found")
+            raise AuthError(f"this needs an API key ({why})")
+
+    def _without_key(self, problem: Exception) -> Exception:
+        """A service that repeats our key in a message does not get it shown."""
+        key = self.settings.key
+        if key and key in str(problem):
+            problem.args = (str(problem).replace(key, "***"),)
+            problem.__dict__["message"] = problem.args[0]
+        return problem
+
+    def _json(self, endpoint: Endpoint, response: httpx.Response) -> dict[str, Any]:
+        try:
+            body = response.json()
+        except ValueError as error:
+            raise ResponseError(f"{endpoint.name}: expected JSON", original=error) from error
+        if not isinstance(body, dict):
+            raise ResponseError(f"{endpoint.name}: expected an object, got {type(body).__name__}")
+        return body
+
+    def _http(self) -> httpx.Client:
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._open()
+            return self._opened[0]
+
+    def _open(self) -> tuple[httpx.Client, CachingTransport]:
+        settings = self.settings
+        signer = Signer(open_wire(settings.url), settings.api_key, settings.url)
+        retry = RetryTransport(signer, RetryPolicy(attempts=settings.retries + 1), on_wait=self._on_wait)
+        disk = open_local(self._cache_file()) if settings.cache.backend == "sqlite" else open_memory()
+        cache = CachingTransport(retry, self.account, disk=Store(disk), memory=Store(open_memory()))
+        timeout = httpx.Timeout(settings.timeout_s, connect=min(10.0, settings.timeout_s))
+        http = httpx.Client(
+            transport=cache,
+            base_url=settings.url,
+            timeout=timeout,
+            headers={"User-Agent": f"vastnb/{__version__}", "Accept": "application/json"},
+            trust_env=False,
+        )
+        return http, cache
+
+    def _cache_file(self) -> Path:
+        """A service on this computer is a sandbox or a test: what it says never mixes with what Vast says."""
+        folder = self._cache_folder or platformdirs.user_cache_path("vastnb")
+        return (folder / "local" / self.account if self.settings.local else folder) / "http.sqlite"
+
+
+def _at(endpoint: Endpoint, act: Callable[[], Any]) -> Any:
+    try:
+        return act()
+    except ResponseError as error:
+        error.endpoint = f"{endpoint.method} {endpoint.path}"
+        raise
+
+
+def _server_time(response: httpx.Response) -> datetime:
+    """The service's clock; ours only if it did not say."""
+    try:
+        told = email.utils.parsedate_to_datetime(response.headers["date"])
+    except (KeyError, ValueError):
+        return datetime.fromtimestamp(answer_of(response).fetched_at, UTC)
+    return told.astimezone(UTC)
+
+
+def _first_of_each(table: WireTable, keep: list[bool]) -> list[bool]:
+    """`keep` without the later rows of an offer that an answer repeats."""
+    ids = table.columns.get("ask_contract_id") or table.columns.get("id") or ()
+    if not ids:
+        return keep
+    seen: set[Any] = set()
+    fresh = []
+    for offer_id, stays in zip(ids, keep, strict=True):
+        fresh.append(stays and offer_id not in seen)
+        seen.add(offer_id if stays else None)
+    return fresh

@@ -1,0 +1,421 @@
+"""Text -> `Query` -> the body that is sent. Pure: nothing here asks anybody.
+
+The language is the official client's and more; `docs/searching.md` lists where the two differ and why. The order of work:
+
+1. `scan` cuts the text into clauses.
+2. Each clause becomes filters on the wire, and where the wire cannot say it, a `Residual` that is applied to the answer.
+3. Filters on one field are joined (all must hold); what cannot hold is refused here.
+4. Defaults fill in what was not said.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from vastnb.errors import QueryError
+from vastnb.vast.query.names import REGIONS, gpu_canonical, gpu_suggestions
+from vastnb.vast.query.scan import Clause, scan
+from vastnb.vast.query.values import Wire, to_wire
+from vastnb.vast.types.columns import OFFERS, Column, asked_as
+from vastnb.vast.types.sizes import nominal_range_mb
+
+__all__ = [
+    "DEFAULT_DISK_GB",
+    "DEFAULT_ORDER",
+    "RENTALS",
+    "TESTS",
+    "Filters",
+    "Query",
+    "Rental",
+    "Residual",
+    "parse_query",
+]
+
+Rental = Literal["on-demand", "bid", "reserved"]
+RENTALS: dict[str, Rental] = {
+    "on-demand": "on-demand", "ondemand": "on-demand", "bid": "bid", "interruptible": "bid", "spot": "bid",
+    "reserved": "reserved",
+}  # fmt: skip
+DEFAULT_DISK_GB = 10.0
+DEFAULT_ORDER = "usd_per_hour"
+_DEFAULTS: dict[str, dict[str, Any]] = {"verified": {"eq": True}, "external": {"eq": False}, "rentable": {"eq": True}}
+_REPLACES = {"verification": "verified"}
+"""A condition on the key makes the default on the value meaningless."""
+_ANY = frozenset({"any", "*", "?"})
+_ORDERED_ONLY = frozenset({"gt", "gte", "lt", "lte"})
+_SORTED_KINDS = frozenset({"number", "integer", "offer", "version"})
+_UNFILTERED = {c.name for c in OFFERS if c.ask is None}
+_ORDER_ALSO = {"score": "score", "gpu_usd_per_hour": "dph_base", "dph_base": "dph_base", "available_until": "end_date",
+               "end_date": "end_date"}  # fmt: skip
+
+Filters = dict[str, dict[str, Any]]
+
+TESTS: dict[str, Callable[[Any, Any], bool]] = {
+    "eq": operator.eq,
+    "neq": operator.ne,
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+    "in": lambda value, allowed: value in allowed,
+    "notin": lambda value, refused: value not in refused,
+}
+"""What each operator of the wire means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """A condition that the wire cannot say: on `nominal` sizes in GB, or on the own share of a machine's memory."""
+
+    what: Literal["gpu_ram", "gpu_total_ram", "cpu_ram_gb"]
+    operator: str
+    values: tuple[float, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A search, checked and complete: what will be sent, and what will be checked again when the answer is here."""
+
+    text: str
+    filters: Filters
+    written: Mapping[str, str]
+    """Each filtered field that the user wrote, and the words for it."""
+    rental: Rental = "on-demand"
+    disk_gb: float = DEFAULT_DISK_GB
+    order: tuple[tuple[str, str], ...] = (("dph_total", "asc"),)
+    limit: int | None = None
+    residuals: tuple[Residual, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_api(self) -> dict[str, Any]:
+        """The body of ``POST /api/v0/bundles/``: filters at the top level, then order, type, storage and limit.
+
+        Returns
+        -------
+        dict
+            JSON-ready. Memory in MB, durations in seconds, as the wire has them.
+        """
+        body: dict[str, Any] = {name: dict(operators) for name, operators in self.filters.items()}
+        body["order"] = [list(pair) for pair in self.order]
+        body["type"] = self.rental
+        body["allocated_storage"] = self.disk_gb
+        if self.limit is not None:
+            body["limit"] = self.limit
+        return body
+
+
+@dataclass
+class _Draft:
+    text: str
+    filters: Filters = field(default_factory=dict)
+    written: dict[str, str] = field(default_factory=dict)
+    residuals: list[Residual] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    dropped_defaults: set[str] = field(default_factory=set)
+
+
+def parse_query(
+    text: str = "",
+    *,
+    rental: str = "on-demand",
+    disk_gb: float = DEFAULT_DISK_GB,
+    order: str = DEFAULT_ORDER,
+    limit: int | None = None,
+    defaults: bool = True,
+) -> Query:
+    """Read a search as written.
+
+    Parameters
+    ----------
+    text
+        Conditions such as ``gpu_name=RTX_4090 num_gpus>=2 gpu_ram>=24 dph<0.5 geolocation in [US,CA]``. All must hold. Empty
+        means the defaults alone.
+    rental
+        ``on-demand``, ``bid`` (interruptible) or ``reserved``: what the prices are for.
+    disk_gb
+        Disk that the prices include, in GB, 0 to 100,000 (a rental needs at least 8).
+    order
+        Columns to sort by, with ``-`` before or after a name for descending: ``"dlperf_per_usd-,usd_per_hour"``.
+    limit
+        At most so many offers; None means all.
+    defaults
+        Whether verified, rentable and not external are assumed where not said otherwise.
+
+    Returns
+    -------
+    Query
+        ``.to_api()`` is the body that is sent.
+
+    Raises
+    ------
+    QueryError
+        With a caret under the place and, where there is one, the nearest thing that would be right.
+
+    Examples
+    --------
+    >>> import vastnb
+    >>> vastnb.parse_query("gpu_ram>=24GB dph<$0.5").to_api()["gpu_ram"]
+    {'gte': 24000}
+    """
+    draft = _Draft(text)
+    names = asked_as()
+    clauses = list(scan(text))
+    as_region = _wants_regions(clauses)
+    for clause in clauses:
+        _add(draft, clause, names, as_region=as_region)
+    if defaults:
+        for name, operators in _DEFAULTS.items():
+            if name not in draft.filters and name not in draft.dropped_defaults:
+                draft.filters[name] = dict(operators)
+    return Query(
+        text=text.strip(),
+        filters={name: draft.filters[name] for name in _wire_order(draft.filters)},
+        written=draft.written,
+        rental=_rental(rental),
+        disk_gb=_disk(disk_gb),
+        order=_order(order, names),
+        limit=_limit(limit),
+        residuals=tuple(draft.residuals),
+        notes=tuple(draft.notes),
+    )
+
+
+def _wire_order(filters: Filters) -> list[str]:
+    return [*(n for n in filters if n in _DEFAULTS), *(n for n in filters if n not in _DEFAULTS)]
+
+
+def _wants_regions(clauses: list[Clause]) -> bool:
+    """The official SDK's ``georegion=true``: then ``geolocation=EU`` is a region."""
+    return any(c.name.lower() == "georegion" and c.values[0].lower() == "true" for c in clauses)
+
+
+def _add(draft: _Draft, clause: Clause, names: dict[str, Column], *, as_region: bool) -> None:
+    name = clause.name.lower()
+    if name == "georegion":
+        return
+    if name == "region" or (as_region and name == "geolocation" and clause.values[0].upper() in REGIONS):
+        _join(draft, clause, "geolocation", *_regions(draft.text, clause))
+    elif name == "cpu_ram_gb":
+        _add_share(draft, clause, names["cpu_ram"])
+    elif name == "verified":
+        _add_plain(draft, clause, "verified", names["static_ip"])
+    else:
+        column = _column(draft.text, clause, names)
+        if column.ask is not None:
+            _add_plain(draft, clause, column.ask.field, column)
+
+
+def _column(text: str, clause: Clause, names: dict[str, Column]) -> Column:
+    column = names.get(clause.name) or names.get(clause.name.lower())
+    if column is not None:
+        return column
+    if clause.name in _UNFILTERED:
+        raise QueryError(
+            f"the service cannot filter by {clause.name}",
+            text=text,
+            position=clause.start,
+            hint=f"search first, then df[df.{clause.name} ...]",
+        )
+    known = [*names, "verified", "region", "cpu_ram_gb"]
+    near = difflib.get_close_matches(clause.name.lower(), known, 1, 0.5)
+    raise QueryError(
+        f"no such field: {clause.name}",
+        text=text,
+        position=clause.start,
+        suggestion=near[0] if near else None,
+        **({} if near else {"hint": "%vast fields lists them all"}),
+    )
+
+
+def _add_plain(draft: _Draft, clause: Clause, field_name: str, column: Column) -> None:
+    if clause.values[0] in _ANY and len(clause.values) == 1:
+        _clear(draft, clause, field_name)
+        return
+    values = [_value(draft.text, clause, column, text) for text in clause.values]
+    if column.ask is not None and column.ask.nominal and not clause.operator.startswith(("gt", "lt")):
+        _add_nominal(draft, clause, field_name, [float(v or 0) / 1000 for v in cast("list[float]", values)])
+        return
+    _check_operator(draft.text, clause, column)
+    if column.name == "gpu_name":
+        _note_unknown_gpus(draft, cast("list[str]", values))
+    if column.name == "num_gpus" and clause.operator == "eq" and values == [0]:
+        raise QueryError("num_gpus must be at least 1", text=draft.text, position=clause.value_at)
+    _join(draft, clause, field_name, clause.operator, values if clause.many else values[0])
+
+
+def _value(text: str, clause: Clause, column: Column, written: str) -> Wire:
+    try:
+        return to_wire(column, written)
+    except ValueError as error:
+        raise QueryError(
+            f"{clause.name}: {error}, got {written!r}", text=text, position=clause.value_at, original=error
+        ) from error
+
+
+def _check_operator(text: str, clause: Clause, column: Column) -> None:
+    ask = column.ask
+    if ask is not None and clause.operator in _ORDERED_ONLY and ask.kind not in _SORTED_KINDS:
+        raise QueryError(
+            f"{clause.name} has no order: use =, !=, in or notin", text=text, position=clause.start + len(clause.name)
+        )
+
+
+def _clear(draft: _Draft, clause: Clause, field_name: str) -> None:
+    if clause.operator != "eq":
+        raise QueryError("any goes with = only", text=draft.text, position=clause.value_at)
+    draft.filters.pop(field_name, None)
+    draft.written.pop(field_name, None)
+    draft.residuals = [r for r in draft.residuals if r.what != field_name]
+    draft.dropped_defaults.add(field_name)
+
+
+def _add_nominal(draft: _Draft, clause: Clause, field_name: str, sizes: list[float]) -> None:
+    """``gpu_ram=24`` means the size on the box: the wire gets the range around it, the answer is checked exactly."""
+    what = cast("Literal['gpu_ram', 'gpu_total_ram']", field_name)
+    words = draft.text[clause.start : clause.end]
+    draft.residuals.append(Residual(what, clause.operator, tuple(sizes), words))
+    if clause.operator in ("eq", "in"):
+        ranges = [nominal_range_mb(size) for size in sizes]
+        low = min(r[0] for r in ranges) if what == "gpu_ram" else math.floor(min(sizes) * 1024 * 0.9)
+        high = max(r[1] for r in ranges) if what == "gpu_ram" else math.ceil(max(sizes) * 1024 * 1.02)
+        _join(draft, clause, field_name, "gte", low)
+        _join(draft, clause, field_name, "lte", high)
+    else:
+        draft.written.setdefault(field_name, words)
+
+
+def _add_share(draft: _Draft, clause: Clause, machine_ram: Column) -> None:
+    """The service knows the whole machine's memory only, which is never less than the offer's share of it."""
+    values = [float(cast("float", _value(draft.text, clause, machine_ram, v))) / 1000 for v in clause.values]
+    words = draft.text[clause.start : clause.end]
+    draft.residuals.append(Residual("cpu_ram_gb", clause.operator, tuple(values), words))
+    if clause.operator in ("gt", "gte", "eq"):
+        _join(draft, clause, "cpu_ram", "gt" if clause.operator == "gt" else "gte", values[0] * 1000)
+
+
+def _regions(text: str, clause: Clause) -> tuple[str, list[str]]:
+    word = {"eq": "in", "in": "in", "neq": "notin", "notin": "notin"}.get(clause.operator)
+    unknown = [value for value in clause.values if value.upper() not in REGIONS]
+    if word is None or unknown:
+        raise QueryError(
+            f"no such region: {unknown[0]}" if unknown else "a region goes with =, !=, in or notin",
+            text=text,
+            position=clause.value_at,
+            hint=f"there are: {', '.join(REGIONS)}; countries go with geolocation",
+        )
+    return word, sorted({code for value in clause.values for code in REGIONS[value.upper()]})
+
+
+def _note_unknown_gpus(draft: _Draft, names: list[str]) -> None:
+    for name in names:
+        if gpu_canonical(name) is None:
+            near = gpu_suggestions(name)
+            meant = f"; did you mean {', '.join(near)}?" if near else ""
+            draft.notes.append(f"no GPU named {name} was seen before{meant}")
+
+
+def _join(draft: _Draft, clause: Clause, field_name: str, word: str, value: Any) -> None:
+    """Add one condition to those on its field; all of them must be able to hold."""
+    draft.dropped_defaults.add(_REPLACES.get(field_name, field_name))
+    present = draft.filters.setdefault(field_name, {})
+    words = draft.text[clause.start : clause.end]
+    draft.written[field_name] = " ".join(dict.fromkeys([*filter(None, [draft.written.get(field_name)]), words]))
+    _tighten(present, word, value)
+    problem = _contradiction(present)
+    if problem:
+        raise QueryError(f"no offer can meet this: {field_name} {problem}", text=draft.text, position=clause.start)
+
+
+def _tighten(present: dict[str, Any], word: str, value: Any) -> None:
+    if word not in present:
+        present[word] = value
+    elif word in ("gt", "gte"):
+        present[word] = max(present[word], value)
+    elif word in ("lt", "lte"):
+        present[word] = min(present[word], value)
+    elif word == "in":
+        present["in"] = [v for v in present["in"] if v in value]
+    elif word == "notin":
+        present["notin"] = list(dict.fromkeys([*present["notin"], *value]))
+    elif present[word] != value:
+        _another(present, word, value)
+
+
+def _another(present: dict[str, Any], word: str, value: Any) -> None:
+    if word == "eq":
+        present["in"] = []
+    else:
+        first = present.pop("neq")
+        _tighten(present, "notin", [first, value])
+
+
+def _contradiction(present: Mapping[str, Any]) -> str | None:
+    """Why no value can meet all of `present`, or None."""
+    low = max((present[o] for o in ("gt", "gte") if o in present), default=-math.inf)
+    high = min((present[o] for o in ("lt", "lte") if o in present), default=math.inf)
+    if low > high or (low == high and (present.get("gt") == low or present.get("lt") == high)):
+        return f"above {low:g} and below {high:g}"
+    allowed = present.get("in", [present["eq"]] if "eq" in present else None)
+    if allowed is None:
+        return None
+    if "eq" in present and present["eq"] not in allowed:
+        return "cannot be two things at once"
+    left = [v for v in allowed if _passes(v, present)]
+    return None if left else "excludes every value it asks for"
+
+
+def _passes(value: Any, present: Mapping[str, Any]) -> bool:
+    return all(
+        TESTS[word](value, bound) for word, bound in present.items() if value is not None or word not in _ORDERED_ONLY
+    )
+
+
+def _rental(rental: str) -> Rental:
+    known = RENTALS.get(str(rental).lower().replace("_", "-"))
+    if known is None:
+        raise QueryError(f"no such rental: {rental!r}", hint="there are: on-demand, bid, reserved")
+    return known
+
+
+def _disk(disk_gb: float) -> float:
+    number = float(disk_gb)
+    if not 0 <= number <= 100_000:
+        raise QueryError(f"disk_gb must be 0 to 100000, got {disk_gb}")
+    return number
+
+
+def _limit(limit: int | None) -> int | None:
+    if limit is None:
+        return None
+    if isinstance(limit, bool) or int(limit) != limit or limit < 1:
+        raise QueryError(f"limit must be a whole number from 1, got {limit!r}", hint="limit=None means all")
+    return int(limit)
+
+
+def _order(order: str, names: dict[str, Column]) -> tuple[tuple[str, str], ...]:
+    parsed = []
+    for word in (part.strip() for part in order.split(",")):
+        if word:
+            name = word.strip("+-")
+            parsed.append((_order_field(name, names), "desc" if word.strip("-") != word else "asc"))
+    if not parsed:
+        raise QueryError("order is empty", hint="for example order='usd_per_hour' or 'dlperf_per_usd-'")
+    return tuple(parsed)
+
+
+def _order_field(name: str, names: dict[str, Column]) -> str:
+    if name in _ORDER_ALSO:
+        return _ORDER_ALSO[name]
+    column = names.get(name)
+    if column is not None and column.ask is not None:
+        return column.ask.field
+    if name in _UNFILTERED:
+        raise QueryError(f"the service cannot sort by {name}", hint=f"search first, then df.sort_values({name!r})")
+    near = difflib.get_close_matches(name, [*names, *_ORDER_ALSO], 1, 0.5)
+    raise QueryError(f"no such column to sort by: {name}", suggestion=near[0] if near else None)

@@ -1,0 +1,8 @@
+"""Records, column tables, and JSON into frames. Units are converted here and nowhere else.
+
+Only the column tables are imported with this package; `frames` needs pandas and is imported where frames are made.
+"""
+
+from vastnb.vast.types.columns import DROPPED, FIELDS, GPUS, KINDS, OFFERS, Ask, Column, asked_as
+
+__all__ = ["DROPPED", "FIELDS", "GPUS", "KINDS", "OFFERS", "Ask", "Column", "asked_as"]
