@@ -29,7 +29,11 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
+    home = tmp_path_factory.mktemp("home")
+    for kind in ("config", "cache", "state"):
+        # The CLI makes its folders without regard for another one that starts at the same moment.
+        (home / kind / "vastai").mkdir(parents=True)
+    return home
 
 
 def cli(sandbox: Sandbox, home: Path, *words: str, key: str = SECRET) -> subprocess.CompletedProcess[str]:
@@ -40,7 +44,9 @@ def cli(sandbox: Sandbox, home: Path, *words: str, key: str = SECRET) -> subproc
     environment |= {"VAST_URL": sandbox.url, "VAST_API_KEY": key, "PYTHONIOENCODING": "utf-8", "COLUMNS": "400"}
     # What the installed script does; `python -m vastai.cli.main` would import the parser twice and know no command.
     command = [sys.executable, "-c", "from vastai.cli.main import main; main()", *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=60, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=60, check=False
+    )
 
 
 DEFAULTS = {"verified": {"eq": True}, "external": {"eq": False}, "rentable": {"eq": True}}
@@ -58,7 +64,8 @@ SEARCHES: list[tuple[list[str], dict[str, Any]]] = [
                  "cuda_max_good": {"gte": 12.8}, "datacenter": {"eq": True}, "static_ip": {"eq": True}}),
     (["-r", "verified=any duration>=20 inet_down>500 ubuntu_version=22.04"],
      {"external": {"eq": False}, "rentable": {"eq": True}, "type": "reserved", "order": [["score", "desc"]],
-      "allocated_storage": 5.0, "duration": {"gte": 20 * 86400.0}, "inet_down": {"gt": 500}, "os_version": {"eq": 22.04}}),
+      "allocated_storage": 5.0, "duration": {"gte": 20 * 86400.0}, "inet_down": {"gt": 500},
+      "os_version": {"eq": 22.04}}),
     (["-n", 'gpu_name in ["RTX 5090",H200] verified=false rentable=false'],
      BEST | {"gpu_name": {"in": ["RTX 5090", "H200"]}, "verified": {"eq": False}, "rentable": {"eq": False}}),
     (["--new", "num_gpus=4 gpu_arch=nvidia geolocation notin [CN,VN]"],
@@ -69,7 +76,9 @@ SEARCHES: list[tuple[list[str], dict[str, Any]]] = [
 
 def test_the_cli_finds_the_sandboxs_truth_in_its_order(sandbox: Sandbox, home: Path) -> None:
     with ThreadPoolExecutor(2) as pool:  # a start of the CLI takes a second, most of it imports
-        runs = list(pool.map(lambda words: cli(sandbox, home, "search", "offers", "--raw", *words), [w for w, _ in SEARCHES]))
+        runs = list(
+            pool.map(lambda words: cli(sandbox, home, "search", "offers", "--raw", *words), [w for w, _ in SEARCHES])
+        )
 
     for run, (words, body) in zip(runs, SEARCHES, strict=True):
         assert run.returncode == 0, (words, run.stderr)
@@ -88,7 +97,7 @@ def test_the_cli_prints_its_table_and_knows_the_user(sandbox: Sandbox, home: Pat
     truth = sandbox.offers(DEFAULTS | {"num_gpus": {"eq": 1}, "order": [["dph_total", "asc"]]})[:3]
     lines = re.sub(r"\x1b\[[0-9;]*m", "", listed.stdout).splitlines()
     lines = [line for line in lines if line.strip()]
-    assert [line.split()[0] for line in lines[1:4]] == [str(offer["id"]) for offer in truth], listed.stderr
+    assert [line.split()[1] for line in lines[1:4]] == [str(offer["id"]) for offer in truth], listed.stderr
     assert truth[0]["gpu_name"].replace(" ", "_") in lines[1]
     assert json.loads(user.stdout)["credit"] == 100.0
     assert "404" in wrong.stderr and "Invalid user key" in wrong.stderr

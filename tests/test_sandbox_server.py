@@ -10,10 +10,12 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import pytest
 
@@ -24,6 +26,7 @@ from vastnb.sandbox.columns import FIELDS
 from vastnb.sandbox.endpoints import ENDPOINTS, find
 from vastnb.sandbox.faults import ANSWER, KINDS, OFFERS, Faults
 from vastnb.sandbox.limits import Limits
+from vastnb.sandbox.log import LENGTH, Log, Record
 from vastnb.sandbox.oddities import FIELDS_2019
 from vastnb.sandbox.pytest_plugin import vastnb_sandbox  # noqa: F401 - the fixture, registered or not
 
@@ -44,7 +47,14 @@ class Reply(NamedTuple):
 
 
 def ask(
-    sandbox: Sandbox, method: str, path: str, body: Any = None, *, key: str | None = "", timeout: float = 20, **headers: str
+    sandbox: Sandbox,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    key: str | None = "",
+    timeout: float = 20,
+    **headers: str,
 ) -> Reply:
     """Ask once on a new connection, as the account unless another key (or none) is given."""
     key = sandbox.api_key if key == "" else key
@@ -98,8 +108,6 @@ def test_a_search_answers_the_first_page_of_the_truth_with_or_without_key(
 
 def test_all_ways_to_search_give_the_same_answer(sandbox: Sandbox) -> None:
     body = {"gpu_name": {"in": ["RTX_4090", "RTX 5090"]}, "num_gpus": {"gte": "2"}, "limit": 5}
-    from urllib.parse import quote
-
     new = ask(sandbox, "PUT", "/api/v0/search/asks/", {"select_cols": ["*"], "q": body})
     old = ask(sandbox, "GET", f"{SEARCH}?q={quote(json.dumps(body))}")
     now = ask(sandbox, "POST", SEARCH, body)
@@ -189,7 +197,17 @@ def test_the_account_endpoints_answer_as_documented(
 
 def test_the_current_user_is_the_account_of_the_key(sandbox: Sandbox) -> None:
     user = ask(sandbox, "GET", "/api/v0/users/current").json
-    assert {"id", "key_id", "email", "balance", "ssh_key", "sid", "username", "can_pay", "host_agreement_accepted"} <= set(user)
+    assert {
+        "id",
+        "key_id",
+        "email",
+        "balance",
+        "ssh_key",
+        "sid",
+        "username",
+        "can_pay",
+        "host_agreement_accepted",
+    } <= set(user)
     assert user["credit"] == 100.0
     assert sandbox.api_key not in json.dumps(user)
 
@@ -244,8 +262,6 @@ def test_gzip_compresses_for_those_who_accept_it() -> None:
 
 
 def test_latency_delays_every_answer() -> None:
-    import time
-
     with Sandbox(offers=10, latency_s=0.05) as sandbox:
         started = time.monotonic()
         ask(sandbox, "GET", "/api/v0/users/current/")
@@ -260,7 +276,7 @@ def test_the_log_tells_who_asked_what_and_how_it_ended_without_the_key(sandbox: 
     ask(sandbox, "GET", "/api/v0/users/current/?api_key=secret", key=None)
     ask(sandbox, "POST", SEARCH, b"\xffno")
 
-    first, second, third = sandbox.log
+    first, second, third = sandbox.log[-3:]
     assert (first.method, first.path, first.body, first.status) == ("POST", SEARCH, {"limit": 1}, 200)
     assert first.at == sandbox.clock.now() and first.key_digest and second.key_digest is None
     assert (second.path, second.body, second.status) == ("/api/v0/users/current/", None, 401)
@@ -284,16 +300,17 @@ def raw(sandbox: Sandbox, path: str = SEARCH, body: bytes = b"{}") -> bytes:
     return received
 
 
-def acted(sandbox: Sandbox) -> list[str]:
-    """Let the books tell when a search is really carried out: the names of handlers that ran."""
-    return [record.path for record in sandbox.log]
-
-
 STATUS_FAULTS: dict[str, tuple[int, dict[str, str], Any]] = {
     "429-record": (
         429,
         {"retry-after": "10", "x-ratelimit-limit": "5.0", "x-ratelimit-remaining": "0"},
-        {"error": "HTTPTooManyRequests", "msg": "API requests too frequent", "retry_after": 10, "limit": 5.0, "remaining": 0},
+        {
+            "error": "HTTPTooManyRequests",
+            "msg": "API requests too frequent",
+            "retry_after": 10,
+            "limit": 5.0,
+            "remaining": 0,
+        },
     ),
     "429-detail": (429, {}, {"detail": "API requests too frequent endpoint threshold=2.0"}),
     "429-coded": (
@@ -301,7 +318,11 @@ STATUS_FAULTS: dict[str, tuple[int, dict[str, str], Any]] = {
         {},
         {"success": False, "error": "rate_limit_exceeded", "msg": "API requests too frequent endpoint threshold=3.0"},
     ),
-    "429-text": (429, {"content-type": "text/plain; charset=utf-8"}, b"API requests too frequent: endpoint threshold=4.5"),
+    "429-text": (
+        429,
+        {"content-type": "text/plain; charset=utf-8"},
+        b"API requests too frequent: endpoint threshold=4.5",
+    ),
     "429-quota": (
         429,
         {"x-ratelimit-reset": "1780358400"},
@@ -351,9 +372,7 @@ def test_every_fault_of_the_answer_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize(("name", "acts"), [("cut-before", False), ("cut-after", True)])
-def test_a_cut_closes_the_connection_before_or_after_acting(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str, acts: bool
-) -> None:
+def test_a_cut_closes_the_connection_before_or_after_acting(sandbox: Sandbox, name: str, acts: bool) -> None:
     sandbox.faults.add(name)
     sandbox.faults.add("nulls")  # is taken only by a search that is carried out
 
@@ -428,7 +447,8 @@ def test_stop_ends_a_hanging_request() -> None:
 
         thread = threading.Thread(target=wait)
         thread.start()
-        while not sandbox.log:
+        deadline = time.monotonic() + 10
+        while not sandbox.log and time.monotonic() < deadline:
             pass
     thread.join(10)
     assert isinstance(waiting[0], http.client.RemoteDisconnected | ConnectionError)
@@ -639,7 +659,9 @@ def test_another_process_can_move_the_clock_and_set_faults_with_the_key() -> Non
         assert ask(sandbox, "POST", "/_sandbox/clock", {"step_s": 90}).json["now"] == before + 90 == sandbox.clock.now()
         assert ask(sandbox, "POST", "/_sandbox/clock", {"run": 2}).json["speed"] == 2.0
         assert ask(sandbox, "POST", "/_sandbox/clock", {"stop": True}).json["speed"] == 0.0
-        added = ask(sandbox, "POST", "/_sandbox/faults", {"name": "slow", "seconds": 0.0, "path": "x", "times": None}).json
+        added = ask(
+            sandbox, "POST", "/_sandbox/faults", {"name": "slow", "seconds": 0.0, "path": "x", "times": None}
+        ).json
         assert added["waiting"] == [
             {"name": "slow", "path": "x", "method": "", "times": None, "options": {"seconds": 0.0}}
         ]
@@ -708,7 +730,9 @@ def test_what_the_table_calls_served_is_served_and_nothing_else(sandbox: Sandbox
     )
     assert {key for key, e in zip(keys, ENDPOINTS, strict=True) if e.state == "served"} == set(service.handlers)
     for endpoint in ENDPOINTS:
-        reply = ask(sandbox, endpoint.method, endpoint.path.replace("{id}", "5"), {} if endpoint.method != "GET" else None)
+        reply = ask(
+            sandbox, endpoint.method, endpoint.path.replace("{id}", "5"), {} if endpoint.method != "GET" else None
+        )
         assert reply.body.startswith(b"<!DOCTYPE") is (endpoint.state != "served"), endpoint
 
 
@@ -768,6 +792,16 @@ def test_the_repr_tells_where_it_is_but_never_the_key() -> None:
         assert sandbox.url in repr(sandbox) and "a-secret-key" not in repr(sandbox)
     assert "stopped" in repr(sandbox)
     assert Sandbox(offers=10).api_key != Sandbox(offers=10).api_key
+
+
+def test_the_log_is_bounded_and_takes_whatever_clients_send(sandbox: Sandbox) -> None:
+    log = Log(Record("GET", "/", None, 200, None, 0.0) for _ in range(LENGTH))
+    log.append(Record("GET", "/last", None, 200, None, 0.0))
+    assert len(log) == LENGTH and log[-1].path == "/last"
+    for body in (b'{"limit": %s}' % (b"9" * 400), b'{"gpu_name": {"eq": "\\ud800"}}', b"x" * 200_000, b"9" * 5000):
+        assert ask(sandbox, "POST", SEARCH, body).status in (200, 400)
+    told = ask(sandbox, "GET", "/_sandbox/log").json["log"]
+    assert [record["body"] for record in told][1:3] == [{"gpu_name": {"eq": "\ud800"}}, "(200000 bytes)"]
 
 
 def test_many_clients_at_once_are_all_answered(sandbox: Sandbox) -> None:

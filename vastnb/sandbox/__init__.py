@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
     from .clock import Start
     from .market import Market
-    from .server import Record, Server, Site
+    from .server import Server, Site
 
 __all__ = ["Sandbox", "serve"]
 
-_LOG_LENGTH = 10_000
 _KEYWORDS = (
     "offers", "seed", "start", "strict", "page_cap", "defaults", "latency_s", "gzip", "api_key", "credit_usd", "port",
 )  # fmt: skip
@@ -61,7 +60,7 @@ class Sandbox:
     clock, faults, market, books
         Its time, what goes wrong in it, its offers, and its account, instances and ledger.
     log
-        The last 10,000 requests, oldest first: method, path, body, status, key_digest, at.
+        A list of the last 10,000 requests, oldest first: method, path, body, status, key_digest, at.
     limits
         The rate limits in force (with their count of refusals), ``None`` unless strict.
     run_id, api_key
@@ -90,7 +89,6 @@ class Sandbox:
         **unknown: Any,
     ) -> None:
         # Imported here and below: importing this package costs next to nothing.
-        from collections import deque
         from secrets import token_hex
         from threading import RLock
 
@@ -98,13 +96,14 @@ class Sandbox:
         from .clock import Clock
         from .faults import Faults
         from .limits import Limits
+        from .log import Log
 
         _refuse(unknown)
         _check(page_cap=page_cap, defaults=defaults, latency_s=latency_s, credit_usd=credit_usd, port=port)
         self.run_id, self.api_key = token_hex(8), _key(api_key or token_hex(32))
         self.clock: Clock = Clock(start)
         self.faults: Faults = Faults()
-        self.log: deque[Record] = deque(maxlen=_LOG_LENGTH)
+        self.log: Log = Log()
         self.limits: Limits | None = Limits() if strict else None
         account = Account(id=1_000_001, email="sandbox@example.com", api_key=self.api_key, credit_usd=credit_usd)
         self.books: Books = Books(account)
@@ -215,7 +214,7 @@ class Sandbox:
 
 
 def serve(*, on_ready: "Callable[[Sandbox], object] | None" = None, **options: Any) -> None:
-    """Run a sandbox until SIGINT or SIGTERM: the stand-alone command.
+    """Run a sandbox until SIGINT or SIGTERM: the stand-alone command, for the main thread.
 
     Parameters
     ----------

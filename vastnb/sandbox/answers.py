@@ -29,6 +29,7 @@ _PAGE = b"""<!DOCTYPE html>
 <body><div id="root">This is the sandbox's stand-in for the console's page: there is no such API path.</div></body>
 </html>
 """
+_MOST_LOGGED = 100_000
 _PUBLIC = frozenset({"/api/v0/bundles/", "/api/v0/search/asks/", "/api/v0/gpu_names/unique/", "/api/v0/gpu_types/"})
 """What works without a key."""
 
@@ -119,7 +120,7 @@ class Service:
         """Answer a search in the form ``{"select_cols": [...], "q": {...}}``."""
         body = _decoded(request.body)
         if not isinstance(body, dict) or not isinstance(body.get("q"), dict):
-            return reply(filters.BadRequest("Invalid json body").body, 400)
+            return reply(filters.BadRequestError("Invalid json body").body, 400)
         return self._search(request, body["q"], body.get("select_cols"))
 
     def gpu_names(self, request: Request) -> Answer:
@@ -170,7 +171,7 @@ class Service:
     def _search(self, request: Request, body: Any, columns: Any = None) -> Answer:
         try:
             view, found = self._select(body)
-        except filters.BadRequest as bad:
+        except filters.BadRequestError as bad:
             return reply(bad.body, 400)
         limit = body.get("limit")
         page = found[: self.page_cap if limit is None else min(limit, self.page_cap)]
@@ -213,6 +214,8 @@ def loggable(request: Request) -> Any:
     body: bytes | str = request.query.get("q", request.body)
     if not body:
         return None
+    if len(body) > _MOST_LOGGED:
+        return f"({len(body)} bytes)"
     try:
         return wire.decode(body)
     except (ValueError, RecursionError):

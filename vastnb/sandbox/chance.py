@@ -34,12 +34,13 @@ def unit(seed: int, salt: str, who: ArrayLike, when: ArrayLike = 0) -> Floats:
     seed
         The market's seed.
     salt
-        What the number is for; two uses with the same salt would move together.
+        What the number is for, in ASCII; two uses with the same salt would move together.
     who, when
         Integers, broadcast against each other: a machine and the number of its period, say.
     """
     word = splitmix64(np.array([seed % 2**64], dtype=np.uint64))
-    word = splitmix64(word ^ np.uint64(int.from_bytes(salt.encode()[:8].ljust(8, b"\0"), "little")))
+    for start in range(0, len(salt), 8):
+        word = splitmix64(word ^ np.uint64(int.from_bytes(salt[start : start + 8].encode(), "little")))
     word = splitmix64(word ^ _words(who))
     word = splitmix64(word ^ _words(when))
     return (word >> np.uint64(11)).astype(np.float64) * 2.0**-53

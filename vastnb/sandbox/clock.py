@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 
 _TICKS_PER_S = 1024
 """Times are multiples of 1/1024 s: sums and differences with whole-second dates are then exact in a float."""
+_LATEST_S = 2.0**36
+"""Year 4147; dates beyond year 9999 could not be written."""
 
 Start = float | str | datetime | None
 
@@ -45,15 +47,15 @@ class Clock:
         """Return the sandbox's time in epoch seconds, a multiple of 1/1024 s."""
         with self._lock:
             elapsed_s = (self._monotonic() - self._since) * self._speed if self._speed else 0.0
-            return _tick(self._base_s + elapsed_s)
+            return _tick(min(self._base_s + elapsed_s, _LATEST_S))
 
     def step(self, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> float:
         """Move forward and return the new time; a negative step is a ``ValueError``."""
         step_s = seconds + 60 * minutes + 3600 * hours + 86400 * days
-        if not 0 <= step_s < float("inf"):
-            raise ValueError(f"a clock steps forward by a finite time, got {step_s} s; start a new sandbox to go back")
+        if not 0 <= step_s < _LATEST_S:
+            raise ValueError(f"a clock steps forward, up to year 4147, got {step_s} s; to go back make a new sandbox")
         with self._lock:
-            self._base_s += step_s
+            self._base_s = min(self._base_s + step_s, _LATEST_S)
             now, followers = self.now(), tuple(self._followers)
         for follower in followers:
             follower(now)

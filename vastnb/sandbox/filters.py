@@ -1,6 +1,6 @@
 """The filter language on the server's side: which offers a search body asks for, and in what order.
 
-1. :func:`parse` reads the body into a :class:`Query` or raises :class:`BadRequest` with the answer's body;
+1. :func:`parse` reads the body into a :class:`Query` or raises :class:`BadRequestError` with the answer's body;
 2. :func:`select` tests whole columns of the market and sorts what is left.
 
 It shares nothing with the package's own query language: a bug in one must not be excused by the other.
@@ -37,7 +37,7 @@ Value = float | str | None
 Fetch = Callable[[View], Array]
 
 
-class BadRequest(ValueError):
+class BadRequestError(ValueError):
     """A search that is answered 400.
 
     Attributes
@@ -114,11 +114,11 @@ def parse(body: Any, *, defaults: str = "recorded") -> Query:
 
     Raises
     ------
-    BadRequest
+    BadRequestError
         If the body cannot be used.
     """
     if not isinstance(body, Mapping):
-        raise BadRequest("Invalid json body")
+        raise BadRequestError("Invalid json body")
     filters = {key: value for key, value in body.items() if key not in _NO_FILTERS}
     if defaults == "openapi":
         filters = _DOCUMENTED_DEFAULTS | filters
@@ -146,7 +146,7 @@ def select(market: Market, query: Query, now: float) -> tuple[View, Ints]:
 
 def _conditions(key: str, tests: Any) -> list[Condition]:
     if not isinstance(tests, Mapping):
-        raise BadRequest(f"{key}: expected an object of operator and value, got {_short(tests)}")
+        raise BadRequestError(f"{key}: expected an object of operator and value, got {_short(tests)}")
     return [_condition(key, op, value) for op, value in tests.items()]
 
 
@@ -154,10 +154,10 @@ def _condition(key: str, op: str, value: Any) -> Condition:
     field = FIELDS[key]
     if op in ("in", "notin"):
         if not isinstance(value, list):
-            raise BadRequest(f"{key}: operator {op} needs a list, got {_short(value)}")
+            raise BadRequestError(f"{key}: operator {op} needs a list, got {_short(value)}")
         return Condition(field, op, tuple(_value(key, field.kind, one) for one in value))
     if op not in _COMPARISONS:
-        raise BadRequest(f"{key}: {_short(op)} is not a valid operator")
+        raise BadRequestError(f"{key}: {_short(op)} is not a valid operator")
     return Condition(field, op, (_value(key, field.kind, value),))
 
 
@@ -168,7 +168,7 @@ def _value(key: str, kind: str, value: Any) -> Value:
         read = _READERS[kind](value)
         if read is not None:
             return read
-    raise BadRequest(f"{key}: {_short(value)} is not a valid value")
+    raise BadRequestError(f"{key}: {_short(value)} is not a valid value")
 
 
 def _number(value: float | str) -> float | None:
@@ -271,11 +271,11 @@ def _order(order: Any) -> tuple[tuple[str, bool], ...]:
     if order is None:
         return (("score", True),)
     if not isinstance(order, list):
-        raise BadRequest(f"order: expected a list of [field, direction], got {_short(order)}")
+        raise BadRequestError(f"order: expected a list of [field, direction], got {_short(order)}")
     for entry in order:
         pair = isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)
         if not (pair and entry[1] in ("asc", "desc")):
-            raise BadRequest(f'order: expected [field, "asc" or "desc"], got {_short(entry)}')
+            raise BadRequestError(f'order: expected [field, "asc" or "desc"], got {_short(entry)}')
     return tuple((entry[0], entry[1] == "desc") for entry in order if entry[0] in FIELDS)
 
 
@@ -283,9 +283,9 @@ def _limit(limit: Any) -> int | None:
     if limit is None:
         return None
     if isinstance(limit, bool) or not isinstance(limit, int):
-        raise BadRequest("limit: Input should be a valid integer", code=None)
+        raise BadRequestError("limit: Input should be a valid integer", code=None)
     if limit < 0:
-        raise BadRequest(f"limit: {limit} is negative")
+        raise BadRequestError(f"limit: {limit} is negative")
     return limit
 
 
@@ -294,7 +294,7 @@ def _storage(storage: Any) -> float:
         return _DEFAULT_STORAGE_GB
     number = None if not isinstance(storage, int | float | str) else _number(storage)
     if number is None or isinstance(storage, bool) or not 0 <= number <= 1e9:
-        raise BadRequest(f"allocated_storage: {_short(storage)} is not a valid number of GB")
+        raise BadRequestError(f"allocated_storage: {_short(storage)} is not a valid number of GB")
     return number
 
 
@@ -302,7 +302,7 @@ def _kind(kind: Any) -> str:
     if kind is None:
         return "on-demand"
     if not isinstance(kind, str) or kind not in _TYPES:
-        raise BadRequest(f"type: {_short(kind)} is not one of ondemand, bid, reserved")
+        raise BadRequestError(f"type: {_short(kind)} is not one of ondemand, bid, reserved")
     return _TYPES[kind]
 
 

@@ -184,8 +184,10 @@ def _computer(rng: np.random.Generator, machines: Columns) -> Columns:
         "disk_gb": np.round(between(rng.random(count), catalog.DISK_GB_PER_GPU) * gpus, 1),
         "disk_bw": np.round(between(rng.random(count), catalog.DISK_MB_S), 1),
         "ubuntu": np.where(rng.random(count) < 0.009, -1, pick(rng.random(count), [w for _, w in catalog.UBUNTU])),
-        "pci_gen": np.where(newest, 5.0, rng.choice([2.0, 3.0, 4.0], count, p=[0.05, 0.45, 0.5])),
-        "gpu_lanes": rng.choice([16, 8, 4, 1], count, p=[0.66, 0.22, 0.06, 0.06]),
+        "pci_gen": np.where(
+            newest & (rng.random(count) < 0.6), 5.0, rng.choice([2.0, 3.0, 4.0], count, p=[0.05, 0.45, 0.5])
+        ),
+        "gpu_lanes": rng.choice([16, 8, 4, 1], count, p=[0.6, 0.26, 0.07, 0.07]),
         "pcie_bw_known": rng.random(count) >= 0.005,
         "driver": _drivers(rng, model),
     }

@@ -23,11 +23,14 @@ from .models import MODELS
 FIRST_ID = 900_000_001
 """Real offer ids are far below: no sandbox id can be taken for one of the real market."""
 _ID_END = 2**31
-MAX_OFFERS = 1_000_000
+MAX_OFFERS = 200_000
 KINDS = ("on-demand", "bid", "reserved")
 _DAY_S = 86400.0
 _DISKS = "disk"
 _KEPT_VIEWS = 8
+_PARTS = (
+    "discountTotalHour", "discountedTotalPerHour", "diskHour", "gpuCostPerHour", "slaPremiumPerHour", "totalHour",
+)  # fmt: skip
 
 
 class State:
@@ -338,20 +341,9 @@ def _hourly(columns: dict[str, list[Any]]) -> tuple[list[Any], list[Any]]:
     names = ("dph_base", "storage_total_cost", "dph_total", "discounted_hourly", "discounted_dph_total")
     search, instance = [], []
     for base, disk, total, less, paid in zip(*(columns[name] for name in names), strict=True):
-        search.append(_parts(base, disk, total, less, paid, 0.0))
-        instance.append(_parts(0, disk, disk, 0, disk, 0))
+        search.append(dict(zip(_PARTS, (less, paid, disk, base, 0.0, total), strict=True)))
+        instance.append(dict(zip(_PARTS, (0, disk, disk, 0, 0, disk), strict=True)))
     return search, instance
-
-
-def _parts(gpu: float, disk: float, total: float, less: float, paid: float, sla: float) -> dict[str, float]:
-    return {
-        "discountTotalHour": less,
-        "discountedTotalPerHour": paid,
-        "diskHour": disk,
-        "gpuCostPerHour": gpu,
-        "slaPremiumPerHour": sla,
-        "totalHour": total,
-    }
 
 
 def _figures() -> dict[str, Array]:

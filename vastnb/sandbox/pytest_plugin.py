@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def vastnb_sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Iterator[Sandbox]":
-    """A running :class:`~vastnb.sandbox.Sandbox` that ``VAST_URL`` and ``VAST_API_KEY`` point at.
+    """Start a :class:`~vastnb.sandbox.Sandbox` that ``VAST_URL`` and ``VAST_API_KEY`` point at.
 
     Nothing of the user reaches the test: other ``VAST*`` variables are unset, and home and configuration folders are
     temporary ones.

@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +30,7 @@ from .control import Control
 from .failures import SPOILT, STATUSES, too_frequent_json, too_frequent_text
 from .faults import Fault
 from .limits import Limits
+from .log import Log, Record
 
 ADDRESS = "127.0.0.1"
 MARK = "X-Vastnb-Sandbox"
@@ -41,19 +41,6 @@ _MAX_BODY_BYTES = 16 * 1024 * 1024
 _STOP_TIMEOUT_S = 10.0
 
 
-@dataclass
-class Record:
-    """One request of the log; ``status`` is 0 while it is open and where no answer was sent."""
-
-    method: str
-    path: str
-    body: Any
-    status: int
-    key_digest: str | None
-    at: float
-    """Epoch seconds of the sandbox's clock."""
-
-
 @dataclass(frozen=True)
 class Site:
     """What the server serves, and how."""
@@ -61,7 +48,7 @@ class Site:
     service: Service
     control: Control
     run_id: str
-    log: deque[Record]
+    log: Log
     limits: Limits | None
     latency_s: float
     gzip: bool

@@ -1,5 +1,6 @@
 """JSON as it goes over the wire: sorted keys, by orjson where that is installed."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -12,8 +13,13 @@ except ImportError:  # an extra for speed: the answers are the same without it
 def encode(content: Any) -> bytes:
     """Return ``content`` as JSON with sorted keys; NaN and infinities, which JSON lacks, as Python's literals."""
     if orjson is not None and not _has_literals(content):
-        return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        # Integers beyond 64 bits and lone surrogates, which get into the log with what clients send, are refused.
+        with contextlib.suppress(TypeError):
+            return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    try:
+        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
 
 def decode(text: bytes | str) -> Any:

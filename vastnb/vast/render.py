@@ -29,12 +29,13 @@ _LONGEST_CELL = 32
 _ROWS_SHOWN = 20
 _ADDED_SHOWN = 6
 _STYLE = """<style>
-.vastnb-frame table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-.vastnb-frame th, .vastnb-frame td { padding: 0.3em 0.8em; text-align: right; white-space: nowrap; }
-.vastnb-frame th { vertical-align: bottom; }
-.vastnb-frame th small { font-weight: normal; color: var(--jp-content-font-color2, #666); }
-.vastnb-frame .vastnb-text { text-align: left; }
-.vastnb-frame p { margin: 0.4em 0; color: var(--jp-content-font-color2, #555); }
+.vastnb-frame table.dataframe { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0; }
+.vastnb-frame table.dataframe th, .vastnb-frame table.dataframe td {
+  padding: 0.25em 0.6em; text-align: right; white-space: nowrap; max-width: none; }
+.vastnb-frame table.dataframe th { vertical-align: bottom; }
+.vastnb-frame table.dataframe th small { font-weight: normal; color: var(--jp-content-font-color2, #666); }
+.vastnb-frame table.dataframe th.vastnb-text, .vastnb-frame table.dataframe td.vastnb-text { text-align: left; }
+.vastnb-frame p { margin: 0.4em 0.6em; color: var(--jp-content-font-color2, #555); }
 .vastnb-frame p.vastnb-note { color: var(--jp-warn-color0, #b26a00); }
 </style>"""
 
@@ -112,7 +113,7 @@ def _td(text: str, left: bool) -> str:
 
 def _cells(frame: pd.DataFrame) -> _Cells:
     kind = frame.attrs["vastnb"]["kind"]
-    shown = [column for column in KINDS[kind] if column.head] + _added(frame, kind)
+    shown = [c for c in KINDS[kind] if c.head and not _says_nothing(c, frame)] + _added(frame, kind)
     part = frame.head(_ROWS_SHOWN if kind == "offers" else len(frame))
     columns = [_formatted(column, part[column.name].tolist()) for column in shown]
     return _Cells(
@@ -121,6 +122,15 @@ def _cells(frame: pd.DataFrame) -> _Cells:
         rows=tuple(zip(*columns, strict=True)),
         more=len(frame) - len(part),
     )
+
+
+def _says_nothing(column: Column, frame: pd.DataFrame) -> bool:
+    """A column in which every machine is verified, as it is by default; the caption says it."""
+    return column.name == "verification" and _all_verified(frame)
+
+
+def _all_verified(frame: pd.DataFrame) -> bool:
+    return bool((frame["verification"] == "verified").all())
 
 
 def _added(frame: pd.DataFrame, kind: str) -> list[Column]:
@@ -174,7 +184,8 @@ def _captions(frame: pd.DataFrame, cells: _Cells) -> list[str]:
     first = f", the first {len(cells.rows)} shown" if cells.more else ""
     if not len(frame):
         return [f"No offers for: {plain(about['query']) or 'the defaults'} · {_source(about)}"]
-    return [f"{count} {noun}{first} · {_priced(about)} · {_source(about)}"]
+    verified = ", all verified" if _all_verified(frame) and len(frame) > 1 else ""
+    return [f"{count} {noun}{verified}{first} · {_priced(about)} · {_source(about)}"]
 
 
 def _priced(about: dict[str, Any]) -> str:

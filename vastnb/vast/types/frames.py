@@ -200,7 +200,10 @@ def _within(column: Column, array: Any) -> Any:
 
 
 def _floats(values: Sequence[Any]) -> Any:
-    return np.array(values, dtype=np.float64) if len(values) else np.empty(0, np.float64)
+    array = np.array(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise ValueError("a list where a number belongs")
+    return array
 
 
 def _is_absent(value: Any) -> bool:
@@ -302,20 +305,30 @@ def _get(table: WireTable, *names: str) -> Sequence[Any]:
     return next((table.columns[name] for name in names if name in table.columns), [None] * table.count)
 
 
-def _products(a: Sequence[Any], b: Sequence[Any], act: Callable[[float, float], float]) -> list[Any]:
-    return [None if x is None or y is None else act(float(x), float(y)) for x, y in zip(a, b, strict=True)]
+def _measure(table: WireTable, field: str) -> Any:
+    """One wire field as numbers, NaN where it is absent."""
+    return _typed(Column(field, "float64", "", source=field), _get(table, field))
 
 
-def _nominal(table: WireTable) -> list[float | None]:
-    values = _get(table, "gpu_ram")
-    sizes = {mb: nominal_gb(float(mb)) if mb is not None and math.isfinite(float(mb)) else None for mb in set(values)}
-    return [sizes[mb] for mb in values]
+def _nominal(table: WireTable) -> Any:
+    mb = _measure(table, "gpu_ram")
+    sizes = {size: nominal_gb(size) if 0 < size < math.inf else math.nan for size in set(mb.tolist())}
+    return np.array([sizes.get(size, math.nan) for size in mb.tolist()])
 
 
-def _vram_total(table: WireTable) -> list[Any]:
+def _vram_total(table: WireTable) -> Any:
     if "gpu_total_ram" in table.columns:
-        return [None if mb is None else float(mb) / 1000 for mb in table.columns["gpu_total_ram"]]
-    return _products(_get(table, "gpu_ram"), _get(table, "num_gpus"), lambda mb, n: mb * n / 1000)
+        return _measure(table, "gpu_total_ram") / 1000
+    return _measure(table, "gpu_ram") * _measure(table, "num_gpus") / 1000
+
+
+def _per_gpu(table: WireTable) -> Any:
+    gpus = _measure(table, "num_gpus")
+    return np.divide(_measure(table, "dph_total"), gpus, out=np.full(table.count, np.nan), where=gpus > 0)
+
+
+def _cpu_share(table: WireTable) -> Any:
+    return _measure(table, "cpu_ram") * _measure(table, "gpu_frac") / 1000
 
 
 def _countries(table: WireTable) -> list[str | None]:
@@ -327,24 +340,22 @@ def _country(place: Any) -> str | None:
     if not isinstance(place, str):
         return None
     code = place[-2:]
-    return code if code.isalpha() and code.isupper() and (len(place) == 2 or place[-3] in " ,") else None
+    alone = len(place) == 2 or place[-3:-2] in (" ", ",")
+    return code if alone and len(code) == 2 and code.isascii() and code.isalpha() and code.isupper() else None
 
 
-def _per_gpu(table: WireTable) -> list[Any]:
-    return _products(_get(table, "dph_total"), _get(table, "num_gpus"), lambda usd, n: usd / n if n else math.nan)
+def _datacenters(table: WireTable) -> list[bool | None]:
+    return [None if v is None else v == 1 for v in _get(table, "hosting_type")]
 
 
-def _cpu_share(table: WireTable) -> list[Any]:
-    return _products(_get(table, "cpu_ram"), _get(table, "gpu_frac"), lambda mb, share: mb * share / 1000)
-
-
-_COMPUTED: dict[str, Callable[[WireTable], Sequence[Any]]] = {
+_COMPUTED: dict[str, Callable[[WireTable], Any]] = {
     "offer_id": lambda t: _get(t, "ask_contract_id", "id"),
     "gpu_ram_nominal_gb": _nominal,
     "vram_total_gb": _vram_total,
     "usd_per_gpu_hour": _per_gpu,
     "cpu_ram_gb": _cpu_share,
     "country": _countries,
-    "datacenter": lambda t: [None if v is None else v == 1 for v in _get(t, "hosting_type")],
+    "datacenter": _datacenters,
     "reliability": lambda t: _get(t, "reliability", "reliability2"),
 }
+"""Columns that are made of several wire fields, or of one under several names."""

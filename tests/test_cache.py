@@ -1,0 +1,451 @@
+"""The cache: one contract for every backend; a broken one is a miss, never an error and never a hang."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vastnb.infra._httpx import httpx
+from vastnb.infra.cache import CachingTransport, Entry, Store, identity, open_local, open_memory
+from vastnb.infra.cache.keys import cache_key
+from vastnb.infra.calls import Answer, Call, Effect, Keep, answer_of
+
+OFFERS = Call("search", Effect.READ, Keep.DISK, ttl_s=30, stale_if_error_s=600, tag="offers")
+REFRESH = Call("search", Effect.READ, Keep.DISK, ttl_s=30, stale_if_error_s=600, tag="offers", refresh=True)
+NOTHING_ELSE: dict[str, Any] = {}
+
+
+class Service(httpx.BaseTransport):
+    """Counts, and answers what it was last told to."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.answer: httpx.Response | Exception | None = None
+        self.gate: threading.Event | None = None
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        if self.gate is not None:
+            assert self.gate.wait(5)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer or httpx.Response(200, json={"offers": [self.asked]})
+
+
+class World:
+    """A caching transport over a counting service, with a clock that is stepped."""
+
+    def __init__(self, backend: Any, account: str = "me", service: Service | None = None) -> None:
+        self.now, self.service = 1_800_000_000.0, service or Service()
+        self.store = Store(backend)
+        self.cache = CachingTransport(
+            self.service, account, disk=self.store, memory=Store(open_memory()), clock=lambda: self.now
+        )
+
+    def ask(self, body: Any = NOTHING_ELSE, call: Call = OFFERS, url: str = "http://127.0.0.1/s/") -> httpx.Response:
+        return self.cache.handle_request(httpx.Request("POST", url, json=body, extensions={"vastnb": call}))
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    return open_local(tmp_path / "c" / "http.sqlite") if request.param == "sqlite" else open_memory()
+
+
+@pytest.fixture
+def world(backend: Any) -> Iterator[World]:
+    made = World(backend)
+    yield made
+    made.cache.close()
+
+
+def told(response: httpx.Response) -> tuple[Any, bool, bool]:
+    answer = answer_of(response)
+    return response.json()["offers"], answer.from_cache, answer.stale
+
+
+# ---------------------------------------------------------------- the contract
+
+
+def test_the_same_question_is_answered_from_the_cache(world: World) -> None:
+    first, second = world.ask(), world.ask()
+
+    assert (told(first), told(second)) == (([1], False, False), ([1], True, False))
+    assert answer_of(second).fetched_at == world.now
+
+
+def test_the_order_of_filters_means_nothing_and_the_order_of_sorting_does(world: World) -> None:
+    world.ask({"num_gpus": {"gte": 1, "lte": 4}, "order": [["a", "asc"], ["b", "asc"]]})
+
+    same = world.ask({"order": [["a", "asc"], ["b", "asc"]], "num_gpus": {"lte": 4, "gte": 1}})
+    other = world.ask({"order": [["b", "asc"], ["a", "asc"]], "num_gpus": {"lte": 4, "gte": 1}})
+
+    assert [told(r)[1] for r in (same, other)] == [True, False]
+
+
+def test_an_answer_is_fresh_for_its_time_and_not_longer(world: World) -> None:
+    world.ask()
+
+    world.now += 29.9
+    fresh = world.ask()
+    world.now += 0.2
+    again = world.ask()
+
+    assert [told(r)[:2] for r in (fresh, again)] == [([1], True), ([2], False)]
+
+
+def test_a_clock_that_went_back_makes_an_entry_old(world: World) -> None:
+    world.ask()
+    world.now -= 3600
+
+    assert told(world.ask())[:2] == ([2], False)
+
+
+def test_refresh_asks_and_keeps_the_new_answer(world: World) -> None:
+    world.ask()
+
+    refreshed, after = world.ask(call=REFRESH), world.ask()
+
+    assert [told(r)[:2] for r in (refreshed, after)] == [([2], False), ([2], True)]
+
+
+def test_two_accounts_never_share_an_answer(backend: Any) -> None:
+    service = Service()
+    mine, theirs = World(backend, identity("key a", "u"), service), World(backend, identity("key b", "u"), service)
+
+    mine.ask()
+
+    assert told(theirs.ask())[:2] == ([2], False)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(500, json={}),
+        httpx.Response(200, json={"success": False}),
+        httpx.Response(200, content=b'{"offers": ['),
+        httpx.Response(200, content=b"<html>"),
+        httpx.Response(200, content=b""),
+        httpx.Response(404, json={"error": "auth_error"}),
+    ],
+)
+def test_what_is_no_good_answer_is_not_kept(world: World, answer: httpx.Response) -> None:
+    world.service.answer = answer
+    world.ask()
+    world.service.answer = None
+
+    assert told(world.ask())[1] is False
+
+
+@pytest.mark.parametrize(
+    "failure", [httpx.ConnectError("gone"), httpx.ReadTimeout("late"), httpx.Response(503), httpx.Response(429)]
+)
+def test_when_no_answer_comes_an_old_one_stands_in_and_says_so(world: World, failure: Any) -> None:
+    world.ask()
+    world.now += 300
+    world.service.answer = failure
+
+    response = world.ask()
+
+    assert told(response) == ([1], True, True)
+    assert world.now - answer_of(response).fetched_at == 300
+
+
+def test_an_answer_that_is_too_old_does_not_stand_in(world: World) -> None:
+    world.ask()
+    world.now += 631
+    world.service.answer = httpx.ConnectError("gone")
+
+    with pytest.raises(httpx.ConnectError):
+        world.ask()
+
+
+def test_a_refusal_is_not_covered_by_an_old_answer(world: World) -> None:
+    world.ask()
+    world.now += 60
+    world.service.answer = httpx.Response(404, json={"error": "auth_error"})
+
+    assert world.ask().status_code == 404
+
+
+def test_forgetting_a_tag_leaves_the_others(world: World) -> None:
+    names = Call("names", Effect.READ, Keep.DISK, ttl_s=30, tag="catalogue")
+    world.ask()
+    world.ask(call=names)
+
+    world.cache.invalidate("offers")
+
+    assert [told(world.ask())[1], told(world.ask(call=names))[1]] == [False, True]
+
+
+def test_an_answer_under_way_when_the_market_changed_is_not_kept(world: World) -> None:
+    world.service.gate = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(world.ask)
+        while not world.service.asked:
+            time.sleep(0)
+        world.cache.invalidate("offers")
+        world.service.gate.set()
+        under_way.result()
+
+    assert told(world.ask())[:2] == ([2], False)
+
+
+def test_what_may_not_touch_a_disk_does_not(backend: Any) -> None:
+    world = World(backend)
+    account = Call("user", Effect.READ, Keep.MEMORY, ttl_s=2, tag="account")
+
+    world.ask(call=account)
+
+    assert told(world.ask(call=account))[1] is True
+    assert len(backend.responses) == 0
+
+
+@pytest.mark.parametrize("effect", [Effect.UNSAFE, Effect.IDEMPOTENT])
+def test_a_call_with_an_effect_is_never_answered_from_a_cache(world: World, effect: Effect) -> None:
+    call = Call("create", effect, Keep.DISK, ttl_s=30)
+
+    assert [told(world.ask(call=call))[0] for _ in range(3)] == [[1], [2], [3]]
+
+
+# ---------------------------------------------------------------- one flight
+
+
+def gather(count: int, act: Callable[[], Any], world: World) -> list[Any]:
+    """`count` threads in `act` at once; the service answers when all of them wait."""
+    world.service.gate = threading.Event()
+    inside = threading.Semaphore(0)
+
+    def counted() -> Any:
+        inside.release()
+        return act()
+
+    with ThreadPoolExecutor(count) as pool:
+        futures = [pool.submit(counted) for _ in range(count)]
+        for _ in range(count):
+            inside.acquire()
+        world.service.gate.set()
+        return [f.exception() or f.result() for f in futures]
+
+
+def test_twenty_callers_with_one_question_make_one_request(world: World) -> None:
+    answers = gather(20, world.ask, world)
+
+    assert world.service.asked == 1
+    assert {tuple(r.json()["offers"]) for r in answers} == {(1,)}
+
+
+def test_an_error_reaches_all_who_waited_for_it(world: World) -> None:
+    world.service.answer = httpx.ConnectError("gone")
+
+    errors = gather(5, world.ask, world)
+
+    assert {type(e) for e in errors} == {httpx.ConnectError}
+
+
+def test_a_ctrl_c_of_one_caller_does_not_interrupt_the_others(world: World) -> None:
+    calls = iter([KeyboardInterrupt()])
+
+    class Once(Service):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            for interrupt in calls:
+                raise interrupt
+            return super().handle_request(request)
+
+    world.cache._inner = Once()
+
+    with pytest.raises(KeyboardInterrupt):
+        world.ask()
+    assert told(world.ask())[0] == [1]
+
+
+# ---------------------------------------------------------------- keys
+
+
+def test_no_secret_is_part_of_a_key_or_an_entry(world: World, tmp_path: Path) -> None:
+    secret = "SECRET0123456789"
+    with_key = httpx.Request("GET", f"http://127.0.0.1/x?api_key={secret}&a=1")
+    without = httpx.Request("GET", "http://127.0.0.1/x?a=1")
+
+    world.ask(url=f"http://127.0.0.1/s/?api_key={secret}")
+
+    assert cache_key(with_key, "me", "t") == cache_key(without, "me", "t")
+    assert all(secret.encode() not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_parts_of_a_request_cannot_run_together() -> None:
+    keys = {
+        cache_key(httpx.Request(m, url, content=content), "me", "t")
+        for m, url, content in [
+            ("GET", "http://h/a", b"b"), ("GET", "http://h/ab", b""), ("POST", "http://h/a", b"b"),
+            ("GET", "http://h/a?b=", b""), ("GET", "http://h:81/a", b"b"), ("GET", "https://h/a", b"b"),
+        ]
+    }  # fmt: skip
+
+    assert len(keys) == 6
+
+
+# ---------------------------------------------------------------- the file
+
+
+def test_the_file_and_its_folder_are_private(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        World(open_local(tmp_path / "c" / "http.sqlite")).ask()
+    finally:
+        os.umask(before)
+
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "c").iterdir()}
+    assert (modes, stat.S_IMODE((tmp_path / "c").stat().st_mode)) == ({0o600}, 0o700)
+
+
+def test_a_second_process_finds_the_answers_of_the_first(tmp_path: Path) -> None:
+    World(open_local(tmp_path / "http.sqlite")).ask()
+
+    assert told(World(open_local(tmp_path / "http.sqlite")).ask())[1] is True
+
+
+def spoil(path: Path, how: str) -> None:
+    size = path.stat().st_size
+    if how == "garbage":
+        path.write_bytes(os.urandom(size))
+    elif how == "cut in half":
+        os.truncate(path, size // 2)
+    elif how == "empty":
+        os.truncate(path, 0)
+    elif how == "scribbled":
+        with path.open("r+b") as file:
+            file.seek(4096)
+            file.write(os.urandom(size - 4096))
+    elif how == "of another version":
+        with sqlite3.connect(path) as connection:
+            connection.execute("update responses set value = ?", (b"VNB9 something newer",))
+        connection.close()
+    elif how == "pickled":
+        with sqlite3.connect(path) as connection:
+            connection.execute("update responses set value = ?", (b"cos\nsystem\n(S'touch /tmp/never'\ntR.",))
+        connection.close()
+
+
+@pytest.mark.parametrize("how", ["garbage", "cut in half", "empty", "scribbled", "of another version", "pickled"])
+def test_a_spoilt_file_is_a_miss_and_is_usable_again(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "http.sqlite"
+    first = World(open_local(path))
+    for number in range(30):
+        first.ask({"limit": number})
+    first.cache.close()
+    spoil(path, how)
+
+    world = World(open_local(path))
+
+    assert [told(world.ask({"limit": n}))[1] for n in range(30)] == [False] * 30
+    assert [told(world.ask({"limit": n}))[1] for n in range(30)] == [True] * 30
+
+
+def test_a_folder_in_place_of_the_file_means_memory_with_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "http.sqlite").mkdir()
+
+    world = World(open_local(tmp_path / "http.sqlite"))
+
+    assert [told(world.ask())[1] for _ in range(2)] == [False, True]
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+
+
+def test_a_place_where_no_folder_can_be_made_means_memory(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text("a file")
+
+    world = World(open_local(tmp_path / "c" / "http.sqlite"))
+
+    assert [told(world.ask())[1] for _ in range(2)] == [False, True]
+
+
+class Failing:
+    """A backend whose operations raise, and which counts them."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.tried = error, 0
+        self.responses = self
+
+    def _fail(self, *_: Any) -> Any:
+        self.tried += 1
+        raise self.error
+
+    get = __setitem__ = __iter__ = bulk_delete = close = _fail
+
+
+@pytest.mark.parametrize(
+    "error", [sqlite3.OperationalError("database is locked"), OSError("disk full"), ValueError("signature")]
+)
+def test_a_failing_backend_costs_nothing_but_misses_one_warning_and_three_tries(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = Failing(error)
+    now = [0.0]
+    store = Store(backend, clock=lambda: now[0])  # type: ignore[arg-type]
+    cache = CachingTransport(Service(), "me", disk=store, memory=Store(open_memory()))
+
+    with caplog.at_level(logging.WARNING):
+        for _ in range(10):
+            request = httpx.Request("POST", "http://127.0.0.1/", json={}, extensions={"vastnb": OFFERS})
+            assert cache.handle_request(request).status_code == 200
+
+    assert backend.tried == 6
+    assert sorted(r.getMessage().split()[0] for r in caplog.records) == ["reading", "writing"]
+    now[0] = 61.0
+    store.load("k")
+    assert backend.tried == 7
+
+
+def test_a_lock_that_another_process_holds_is_not_waited_for_longer_than_a_second(tmp_path: Path) -> None:
+    path = tmp_path / "http.sqlite"
+    world = World(open_local(path))
+    world.ask()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    started = time.monotonic()
+
+    read = world.ask()
+    written = world.ask({"limit": 1})
+
+    assert (told(read)[1], written.status_code) == (True, 200)
+    assert time.monotonic() - started < 3
+    other.execute("ROLLBACK")
+    other.close()
+
+
+def test_a_full_disk_is_a_miss(tmp_path: Path) -> None:
+    world = World(open_local(tmp_path / "http.sqlite"))
+    with world.store.backend.responses.connection() as connection:
+        connection.execute("PRAGMA max_page_count = 8")
+
+    statuses = {world.ask({"limit": number}).status_code for number in range(60)}
+
+    assert statuses == {200}
+
+
+def test_an_interrupt_inside_a_write_leaves_no_lock(tmp_path: Path) -> None:
+    cache = open_local(tmp_path / "http.sqlite")
+    with pytest.raises(KeyboardInterrupt), cache.responses.connection(commit=True):
+        raise KeyboardInterrupt
+    store = Store(cache)
+
+    store.save("k", Entry(200, (), b"{}", time.time()), keep_s=60, url="u")
+
+    kept = store.load("k")
+    assert kept is not None
+    assert kept.body == b"{}"
+
+
+def test_an_answer_tells_when_it_was_asked_for() -> None:
+    assert answer_of(httpx.Response(200)) != answer_of(httpx.Response(200, extensions={"vastnb": Answer(1.0)}))
