@@ -102,7 +102,7 @@ def test_every_failure_has_its_error(
     sandbox.faults.add(fault)
 
     with pytest.raises(errors.VastError) as raised:
-        client.search_offers("num_gpus=1")
+        client.search_offers(parse_query("num_gpus=1", defaults=False))
 
     assert type(raised.value) is error
     assert (raised.value.code, raised.value.retryable) == (code, retryable)
@@ -246,10 +246,11 @@ def test_the_account_is_named_without_its_key(make_client: MakeClient, sandbox: 
 
 @pytest.mark.parametrize("fault", ["nulls", "nan", "new-fields", "absurd", "hostile", "missing-fields", "offers-object"])
 def test_odd_offers_are_read(client: Client, sandbox: Sandbox, fault: str) -> None:
-    expected = client.search_offers("num_gpus>=1", refresh=True).offer_id.tolist()
+    query = parse_query("num_gpus>=1", defaults=False)
+    expected = client.search_offers(query, refresh=True).offer_id.tolist()
     sandbox.faults.add(fault)
 
-    frame: Any = client.search_offers("num_gpus>=1", refresh=True)
+    frame: Any = client.search_offers(query, refresh=True)
 
     assert frame.offer_id.tolist() == (expected[:1] if fault == "offers-object" else expected)
     assert str(frame.usd_per_hour.dtype) == "float64"

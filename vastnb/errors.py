@@ -255,6 +255,7 @@ class InvalidRequestError(ApiError):
     """The service could not accept what was asked."""
 
     code = "invalid_request"
+    default_hint = "the words are the service's own; change what it names and ask again"
 
 
 class InsufficientCreditError(InvalidRequestError):

@@ -140,11 +140,12 @@ class Client:
         kept = kept_rows(query, table.columns, table.count)
         fresh = _first_of_each(table, kept.rows)
         seen_at = _server_time(response)
-        stay = table.where(fresh)
         frame = _at(
             endpoint,
-            lambda: frames.raw_frame(stay) if raw else frames.offers_frame(stay, rental=query.rental, seen_at=seen_at),
+            lambda: frames.raw_frame(table) if raw else frames.offers_frame(table, rental=query.rental, seen_at=seen_at),
         )
+        if not all(fresh):
+            frame = frame[fresh].reset_index(drop=True)
         return Page(
             frame=frame,
             received=table.count,

@@ -65,9 +65,17 @@ def _meets(test: Callable[[Any, Any], bool], value: Any, bound: Any) -> bool:
     if value is None:
         return True
     try:
-        return test(value, bound)
+        return test(_number(value) if isinstance(bound, (int, float)) else value, bound)
     except TypeError:  # a text where a number belongs: the decoding of the frame reports it with its place
         return True
+
+
+def _number(value: Any) -> Any:
+    """A number that was sent as text is a number."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _wire_values(name: str, columns: Columns, count: int) -> Sequence[Any]:

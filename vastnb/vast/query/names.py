@@ -15,6 +15,7 @@ __all__ = [
     "country_code",
     "gpu_canonical",
     "gpu_suggestions",
+    "region_codes",
 ]
 
 GPU_NAMES: tuple[str, ...] = tuple(
@@ -47,6 +48,9 @@ _REGION_CODES = {
 REGIONS: dict[str, tuple[str, ...]] = {region: tuple(codes.split()) for region, codes in _REGION_CODES.items()}
 """Countries of a region: AF Africa, AS Asia, EU Europe, NA northern America, LA Latin America, OC Oceania."""
 
+_REGION_ALSO = {"LC": "LA"}
+"""As the official SDK calls it."""
+
 COUNTRY_NAMES: dict[str, str] = {
     "argentina": "AR", "australia": "AU", "austria": "AT", "belgium": "BE", "brazil": "BR", "bulgaria": "BG", "canada": "CA",
     "chile": "CL", "china": "CN", "croatia": "HR", "czechia": "CZ", "denmark": "DK", "england": "GB", "estonia": "EE",
@@ -64,6 +68,11 @@ COUNTRY_NAMES: dict[str, str] = {
 def country_code(value: str) -> str | None:
     """The two-letter code that `value` is, or None."""
     return value.upper() if re.fullmatch(r"[A-Za-z]{2}", value) else None
+
+
+def region_codes(value: str) -> tuple[str, ...]:
+    """The countries of the region that `value` names, empty if it names none."""
+    return REGIONS.get(_REGION_ALSO.get(value.upper(), value.upper()), ())
 
 
 def _squeezed(name: str) -> str:

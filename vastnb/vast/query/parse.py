@@ -1,6 +1,6 @@
 """Text -> `Query` -> the body that is sent. Pure: nothing here asks anybody.
 
-The language is the official client's and more; `docs/searching.md` lists where the two differ and why. The order of work:
+The language is the official client's and more; `docs/query-differences.md` lists where the two differ and why. The order of work:
 
 1. `scan` cuts the text into clauses.
 2. Each clause becomes filters on the wire, and where the wire cannot say it, a `Residual` that is applied to the answer.
@@ -10,6 +10,7 @@ The language is the official client's and more; `docs/searching.md` lists where 
 
 from __future__ import annotations
 
+import copy
 import difflib
 import math
 import operator
@@ -18,10 +19,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from vastnb.errors import QueryError
-from vastnb.vast.query.names import REGIONS, gpu_canonical, gpu_suggestions
+from vastnb.vast.query.names import REGIONS, gpu_canonical, gpu_suggestions, region_codes
 from vastnb.vast.query.scan import Clause, scan
 from vastnb.vast.query.values import Wire, to_wire
-from vastnb.vast.types.columns import OFFERS, Column, asked_as
+from vastnb.vast.types.columns import FIELDS, OFFERS, Column, asked_as
 from vastnb.vast.types.sizes import nominal_range_mb
 
 __all__ = [
@@ -49,7 +50,9 @@ _REPLACES = {"verification": "verified"}
 _ANY = frozenset({"any", "*", "?"})
 _ORDERED_ONLY = frozenset({"gt", "gte", "lt", "lte"})
 _SORTED_KINDS = frozenset({"number", "integer", "offer", "version"})
-_UNFILTERED = {c.name for c in OFFERS if c.ask is None}
+_SORTED_TEXTS = frozenset({"ubuntu_version"})
+"""Two digits on each side of the point: their order as text is their order in time."""
+_UNFILTERED = {c.name for c in (*OFFERS, *FIELDS) if c.ask is None}
 _ORDER_ALSO = {"score": "score", "gpu_usd_per_hour": "dph_base", "dph_base": "dph_base", "available_until": "end_date",
                "end_date": "end_date"}  # fmt: skip
 
@@ -77,6 +80,11 @@ class Residual:
     values: tuple[float, ...]
     text: str
 
+    @property
+    def field(self) -> str:
+        """The filter field that comes nearest to it."""
+        return "cpu_ram" if self.what == "cpu_ram_gb" else self.what
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -101,7 +109,7 @@ class Query:
         dict
             JSON-ready. Memory in MB, durations in seconds, as the wire has them.
         """
-        body: dict[str, Any] = {name: dict(operators) for name, operators in self.filters.items()}
+        body: dict[str, Any] = copy.deepcopy(self.filters)
         body["order"] = [list(pair) for pair in self.order]
         body["type"] = self.rental
         body["allocated_storage"] = self.disk_gb
@@ -114,7 +122,7 @@ class Query:
 class _Draft:
     text: str
     filters: Filters = field(default_factory=dict)
-    written: dict[str, str] = field(default_factory=dict)
+    written: dict[str, list[str]] = field(default_factory=dict)
     residuals: list[Residual] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     dropped_defaults: set[str] = field(default_factory=set)
@@ -166,7 +174,7 @@ def parse_query(
     draft = _Draft(text)
     names = asked_as()
     clauses = list(scan(text))
-    as_region = _wants_regions(clauses)
+    as_region = _wants_regions(text, clauses)
     for clause in clauses:
         _add(draft, clause, names, as_region=as_region)
     if defaults:
@@ -176,7 +184,7 @@ def parse_query(
     return Query(
         text=text.strip(),
         filters={name: draft.filters[name] for name in _wire_order(draft.filters)},
-        written=draft.written,
+        written={name: " ".join(words) for name, words in draft.written.items()},
         rental=_rental(rental),
         disk_gb=_disk(disk_gb),
         order=_order(order, names),
@@ -190,17 +198,21 @@ def _wire_order(filters: Filters) -> list[str]:
     return [*(n for n in filters if n in _DEFAULTS), *(n for n in filters if n not in _DEFAULTS)]
 
 
-def _wants_regions(clauses: list[Clause]) -> bool:
+def _wants_regions(text: str, clauses: list[Clause]) -> bool:
     """The official SDK's ``georegion=true``: then ``geolocation=EU`` is a region."""
-    return any(c.name.lower() == "georegion" and c.values[0].lower() == "true" for c in clauses)
+    said = [c for c in clauses if c.name.lower() == "georegion"]
+    for clause in said:
+        if clause.operator != "eq" or clause.values[0].lower() not in ("true", "false"):
+            raise QueryError("georegion is true or false", text=text, position=clause.value_at)
+    return any(c.values[0].lower() == "true" for c in said)
 
 
 def _add(draft: _Draft, clause: Clause, names: dict[str, Column], *, as_region: bool) -> None:
     name = clause.name.lower()
     if name == "georegion":
         return
-    if name == "region" or (as_region and name == "geolocation" and clause.values[0].upper() in REGIONS):
-        _join(draft, clause, "geolocation", *_regions(draft.text, clause))
+    if name == "region" or (as_region and name == "geolocation" and region_codes(clause.values[0])):
+        _add_region(draft, clause)
     elif name == "cpu_ram_gb":
         _add_share(draft, clause, names["cpu_ram"])
     elif name == "verified":
@@ -215,12 +227,12 @@ def _column(text: str, clause: Clause, names: dict[str, Column]) -> Column:
     column = names.get(clause.name) or names.get(clause.name.lower())
     if column is not None:
         return column
-    if clause.name in _UNFILTERED:
+    if clause.name.lower() in _UNFILTERED:
         raise QueryError(
             f"the service cannot filter by {clause.name}",
             text=text,
             position=clause.start,
-            hint=f"search first, then df[df.{clause.name} ...]",
+            hint=f"search first, then df[df.{clause.name.lower()} ...]",
         )
     known = [*names, "verified", "region", "cpu_ram_gb"]
     near = difflib.get_close_matches(clause.name.lower(), known, 1, 0.5)
@@ -234,33 +246,48 @@ def _column(text: str, clause: Clause, names: dict[str, Column]) -> Column:
 
 
 def _add_plain(draft: _Draft, clause: Clause, field_name: str, column: Column) -> None:
-    if clause.values[0] in _ANY and len(clause.values) == 1:
+    if _is_any(clause):
         _clear(draft, clause, field_name)
         return
-    values = [_value(draft.text, clause, column, text) for text in clause.values]
-    if column.ask is not None and column.ask.nominal and not clause.operator.startswith(("gt", "lt")):
-        _add_nominal(draft, clause, field_name, [float(v or 0) / 1000 for v in cast("list[float]", values)])
-        return
     _check_operator(draft.text, clause, column)
+    values = [_value(draft.text, clause, column, text) for text in clause.values]
     if column.name == "gpu_name":
-        _note_unknown_gpus(draft, cast("list[str]", values))
+        _check_gpus(draft, clause, values)
     if column.name == "num_gpus" and clause.operator == "eq" and values == [0]:
         raise QueryError("num_gpus must be at least 1", text=draft.text, position=clause.value_at)
-    _join(draft, clause, field_name, clause.operator, values if clause.many else values[0])
+    if _is_nominal(clause, column, values):
+        _add_nominal(draft, clause, field_name, [float(v) / 1000 for v in cast("list[float]", values)])
+    else:
+        _join(draft, clause, field_name, clause.operator, values if clause.many else values[0])
+
+
+def _is_any(clause: Clause) -> bool:
+    return len(clause.values) == 1 and clause.values[0].lower() in _ANY
+
+
+def _is_nominal(clause: Clause, column: Column, values: list[Wire]) -> bool:
+    return (
+        column.ask is not None and column.ask.nominal and clause.operator not in _ORDERED_ONLY and None not in values
+    )
 
 
 def _value(text: str, clause: Clause, column: Column, written: str) -> Wire:
     try:
-        return to_wire(column, written)
+        value = to_wire(column, written)
     except ValueError as error:
         raise QueryError(
             f"{clause.name}: {error}, got {written!r}", text=text, position=clause.value_at, original=error
         ) from error
+    if value is None and clause.operator in _ORDERED_ONLY:
+        raise QueryError(f"{written} has no order: use = or !=", text=text, position=clause.value_at)
+    return value
 
 
 def _check_operator(text: str, clause: Clause, column: Column) -> None:
     ask = column.ask
-    if ask is not None and clause.operator in _ORDERED_ONLY and ask.kind not in _SORTED_KINDS:
+    if ask is None or clause.operator not in _ORDERED_ONLY:
+        return
+    if ask.kind not in _SORTED_KINDS and ask.field not in _SORTED_TEXTS:
         raise QueryError(
             f"{clause.name} has no order: use =, !=, in or notin", text=text, position=clause.start + len(clause.name)
         )
@@ -271,50 +298,79 @@ def _clear(draft: _Draft, clause: Clause, field_name: str) -> None:
         raise QueryError("any goes with = only", text=draft.text, position=clause.value_at)
     draft.filters.pop(field_name, None)
     draft.written.pop(field_name, None)
-    draft.residuals = [r for r in draft.residuals if r.what != field_name]
-    draft.dropped_defaults.add(field_name)
+    draft.residuals = [r for r in draft.residuals if r.field != field_name]
+    draft.dropped_defaults.add(_REPLACES.get(field_name, field_name))
 
 
 def _add_nominal(draft: _Draft, clause: Clause, field_name: str, sizes: list[float]) -> None:
     """``gpu_ram=24`` means the size on the box: the wire gets the range around it, the answer is checked exactly."""
     what = cast("Literal['gpu_ram', 'gpu_total_ram']", field_name)
-    words = draft.text[clause.start : clause.end]
-    draft.residuals.append(Residual(what, clause.operator, tuple(sizes), words))
+    _add_residual(draft, clause, what, sizes)
     if clause.operator in ("eq", "in"):
         ranges = [nominal_range_mb(size) for size in sizes]
         low = min(r[0] for r in ranges) if what == "gpu_ram" else math.floor(min(sizes) * 1024 * 0.9)
         high = max(r[1] for r in ranges) if what == "gpu_ram" else math.ceil(max(sizes) * 1024 * 1.02)
         _join(draft, clause, field_name, "gte", low)
         _join(draft, clause, field_name, "lte", high)
-    else:
-        draft.written.setdefault(field_name, words)
 
 
 def _add_share(draft: _Draft, clause: Clause, machine_ram: Column) -> None:
     """The service knows the whole machine's memory only, which is never less than the offer's share of it."""
-    values = [float(cast("float", _value(draft.text, clause, machine_ram, v))) / 1000 for v in clause.values]
-    words = draft.text[clause.start : clause.end]
-    draft.residuals.append(Residual("cpu_ram_gb", clause.operator, tuple(values), words))
-    if clause.operator in ("gt", "gte", "eq"):
-        _join(draft, clause, "cpu_ram", "gt" if clause.operator == "gt" else "gte", values[0] * 1000)
+    if _is_any(clause):
+        _clear(draft, clause, "cpu_ram")
+        return
+    if clause.operator not in _ORDERED_ONLY:
+        raise QueryError(
+            "cpu_ram_gb is a share with many decimals: use > or <", text=draft.text, position=clause.start + len("cpu_ram_gb")
+        )
+    value = float(cast("float", _value(draft.text, clause, machine_ram, clause.values[0])))
+    _add_residual(draft, clause, "cpu_ram_gb", [value / 1000])
+    if clause.operator in ("gt", "gte"):
+        _join(draft, clause, "cpu_ram", clause.operator, value)
 
 
-def _regions(text: str, clause: Clause) -> tuple[str, list[str]]:
+def _add_residual(
+    draft: _Draft, clause: Clause, what: Literal["gpu_ram", "gpu_total_ram", "cpu_ram_gb"], values: list[float]
+) -> None:
+    residual = Residual(what, clause.operator, tuple(values), _words_of(draft, clause))
+    draft.residuals.append(residual)
+    _say(draft, clause, residual.field)
+    present: dict[str, Any] = {}
+    for known in draft.residuals:
+        if known.what == what:
+            many = known.operator in ("in", "notin")
+            _tighten(present, known.operator, list(known.values) if many else known.values[0])
+    _refuse_contradiction(draft, clause, residual.field, present)
+
+
+def _add_region(draft: _Draft, clause: Clause) -> None:
+    if _is_any(clause):
+        _clear(draft, clause, "geolocation")
+        return
     word = {"eq": "in", "in": "in", "neq": "notin", "notin": "notin"}.get(clause.operator)
-    unknown = [value for value in clause.values if value.upper() not in REGIONS]
+    unknown = [value for value in clause.values if not region_codes(value)]
     if word is None or unknown:
         raise QueryError(
             f"no such region: {unknown[0]}" if unknown else "a region goes with =, !=, in or notin",
-            text=text,
+            text=draft.text,
             position=clause.value_at,
             hint=f"there are: {', '.join(REGIONS)}; countries go with geolocation",
         )
-    return word, sorted({code for value in clause.values for code in REGIONS[value.upper()]})
+    codes = sorted({code for value in clause.values for code in region_codes(value)})
+    _join(draft, clause, "geolocation", word, codes)
 
 
-def _note_unknown_gpus(draft: _Draft, names: list[str]) -> None:
+def _check_gpus(draft: _Draft, clause: Clause, names: list[Wire]) -> None:
+    if not clause.many and "," in clause.values[0]:
+        word = "in" if clause.operator == "eq" else "notin"
+        raise QueryError(
+            "one condition takes one GPU name, not a list",
+            text=draft.text,
+            position=clause.value_at,
+            suggestion=f"{clause.name} {word} [{clause.values[0]}]",
+        )
     for name in names:
-        if gpu_canonical(name) is None:
+        if isinstance(name, str) and gpu_canonical(name) is None:
             near = gpu_suggestions(name)
             meant = f"; did you mean {', '.join(near)}?" if near else ""
             draft.notes.append(f"no GPU named {name} was seen before{meant}")
@@ -324,12 +380,25 @@ def _join(draft: _Draft, clause: Clause, field_name: str, word: str, value: Any)
     """Add one condition to those on its field; all of them must be able to hold."""
     draft.dropped_defaults.add(_REPLACES.get(field_name, field_name))
     present = draft.filters.setdefault(field_name, {})
-    words = draft.text[clause.start : clause.end]
-    draft.written[field_name] = " ".join(dict.fromkeys([*filter(None, [draft.written.get(field_name)]), words]))
+    _say(draft, clause, field_name)
     _tighten(present, word, value)
-    problem = _contradiction(present)
-    if problem:
-        raise QueryError(f"no offer can meet this: {field_name} {problem}", text=draft.text, position=clause.start)
+    _refuse_contradiction(draft, clause, field_name, present)
+
+
+def _words_of(draft: _Draft, clause: Clause) -> str:
+    return " ".join(draft.text[clause.start : clause.end].split()).rstrip(",&")
+
+
+def _say(draft: _Draft, clause: Clause, field_name: str) -> None:
+    words, said = _words_of(draft, clause), draft.written.setdefault(field_name, [])
+    if said[-1:] != [words]:
+        said.append(words)
+
+
+def _refuse_contradiction(draft: _Draft, clause: Clause, field_name: str, present: Mapping[str, Any]) -> None:
+    if _contradicts(present):
+        words = " ".join(draft.written[field_name])
+        raise QueryError(f"no offer can meet this: {words}", text=draft.text, position=clause.start)
 
 
 def _tighten(present: dict[str, Any], word: str, value: Any) -> None:
@@ -355,19 +424,18 @@ def _another(present: dict[str, Any], word: str, value: Any) -> None:
         _tighten(present, "notin", [first, value])
 
 
-def _contradiction(present: Mapping[str, Any]) -> str | None:
-    """Why no value can meet all of `present`, or None."""
-    low = max((present[o] for o in ("gt", "gte") if o in present), default=-math.inf)
-    high = min((present[o] for o in ("lt", "lte") if o in present), default=math.inf)
-    if low > high or (low == high and (present.get("gt") == low or present.get("lt") == high)):
-        return f"above {low:g} and below {high:g}"
-    allowed = present.get("in", [present["eq"]] if "eq" in present else None)
-    if allowed is None:
-        return None
-    if "eq" in present and present["eq"] not in allowed:
-        return "cannot be two things at once"
-    left = [v for v in allowed if _passes(v, present)]
-    return None if left else "excludes every value it asks for"
+def _contradicts(present: Mapping[str, Any]) -> bool:
+    """Whether no value can meet all of `present`."""
+    lows = [present[word] for word in ("gt", "gte") if word in present]
+    highs = [present[word] for word in ("lt", "lte") if word in present]
+    if lows and highs and max(lows) > min(highs):
+        return True
+    point = [max(lows)] if lows and highs and max(lows) == min(highs) else None
+    allowed = present.get("in", [present["eq"]] if "eq" in present else point)
+    if allowed is not None:
+        return not any(_passes(value, present) for value in allowed)
+    refused = [*present.get("notin", []), *([present["neq"]] if "neq" in present else [])]
+    return {value for value in refused if isinstance(value, bool)} == {True, False}
 
 
 def _passes(value: Any, present: Mapping[str, Any]) -> bool:
@@ -384,18 +452,25 @@ def _rental(rental: str) -> Rental:
 
 
 def _disk(disk_gb: float) -> float:
-    number = float(disk_gb)
+    try:
+        number = float(disk_gb)
+    except (TypeError, ValueError):
+        number = math.nan
     if not 0 <= number <= 100_000:
-        raise QueryError(f"disk_gb must be 0 to 100000, got {disk_gb}")
+        raise QueryError(f"disk_gb must be a number from 0 to 100000, got {disk_gb!r}")
     return number
 
 
 def _limit(limit: int | None) -> int | None:
     if limit is None:
         return None
-    if isinstance(limit, bool) or int(limit) != limit or limit < 1:
+    try:
+        number = 0 if isinstance(limit, bool) else operator.index(limit)
+    except TypeError:
+        number = 0
+    if number < 1:
         raise QueryError(f"limit must be a whole number from 1, got {limit!r}", hint="limit=None means all")
-    return int(limit)
+    return number
 
 
 def _order(order: str, names: dict[str, Column]) -> tuple[tuple[str, str], ...]:

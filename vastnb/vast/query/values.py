@@ -14,21 +14,23 @@ __all__ = ["Wire", "seconds_of", "to_wire", "version_number"]
 Wire = float | int | bool | str | None
 _NUMBER = re.compile(r"\$?\s*([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z%$/]*)")
 _UNITS: dict[str, dict[str, float]] = {
-    "memory": {"": 1, "mb": 1e-3, "gb": 1, "tb": 1e3, "mib": 1.048576e-3, "gib": 1.073741824, "g": 1, "m": 1e-3},
-    "disk": {"": 1, "mb": 1e-3, "gb": 1, "tb": 1e3, "gib": 1, "g": 1, "t": 1e3},
+    "memory": {"": 1, "mb": 1e-3, "gb": 1, "tb": 1e3, "mib": 1e-3, "gib": 1, "tib": 1e3, "m": 1e-3, "g": 1, "t": 1e3},
+    "disk": {"": 1, "mb": 1e-3, "gb": 1, "tb": 1e3, "mib": 1e-3, "gib": 1, "tib": 1e3, "m": 1e-3, "g": 1, "t": 1e3},
     "time": {
         "": 1, "s": 1 / 86400, "min": 1 / 1440, "h": 1 / 24, "hour": 1 / 24, "hours": 1 / 24, "d": 1, "day": 1, "days": 1,
         "w": 7, "week": 7, "weeks": 7, "month": 30, "months": 30, "year": 365, "years": 365,
     },
     "speed": {"": 1, "kbps": 1e-3, "mbps": 1, "gbps": 1e3, "mbit": 1, "gbit": 1e3, "mbit/s": 1, "gbit/s": 1e3, "mb/s": 8},
-    "money": {"": 1, "$": 1, "usd": 1, "$/h": 1, "usd/h": 1, "$/hr": 1},
+    "money": {"": 1, "$": 1, "usd": 1, "$/h": 1, "usd/h": 1, "$/hr": 1, "/h": 1, "/hr": 1, "/hour": 1},
     "share": {"": 1, "%": 0.01},
     "": {"": 1},
 }  # fmt: skip
+"""A GiB is a GB here: Vast calls 24,564 MiB 24.564 GB, and who writes 24GiB means that card."""
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 _NULL = frozenset({"None", "none", "null"})
 _CUDA_SCALE_BELOW = 20
+_LARGEST_EXACT = 2**53
 
 
 def to_wire(column: Column, text: str) -> Wire:
@@ -86,13 +88,15 @@ def _number(name: str, ask: Ask, text: str) -> float | int:
     value = float(found[1].replace("_", "")) * units[unit] * ask.factor
     if not math.isfinite(value):
         raise ValueError("expected a finite number")
+    if unit:
+        value = float(f"{value:.12g}")  # 57% is 0.57, not 0.5700000000000001
     if name == "compute_cap" and value < _CUDA_SCALE_BELOW:
         value = round(value * 100, 6)
     return _whole(value, exact=ask.kind in ("integer", "offer"))
 
 
 def _whole(value: float, *, exact: bool) -> float | int:
-    if value.is_integer():
+    if value.is_integer() and abs(value) <= _LARGEST_EXACT:
         return int(value)
     if exact:
         raise ValueError("expected a whole number")
@@ -128,7 +132,10 @@ def _country(text: str) -> str:
 
 
 def _words(text: str) -> str:
-    return text.replace("_", " ").strip()
+    words = text.replace("_", " ").strip()
+    if not words:
+        raise ValueError("the value is empty")
+    return words
 
 
 _READERS: dict[str, Callable[[str], Wire]] = {

@@ -38,16 +38,6 @@ class WireTable:
     count: int
     rows: list[dict[str, Any]]
 
-    def where(self, keep: Sequence[bool]) -> WireTable:
-        """Only the rows for which `keep` is true."""
-        if all(keep):
-            return self
-        columns = {
-            name: [v for v, stay in zip(values, keep, strict=True) if stay] for name, values in self.columns.items()
-        }
-        rows = [row for row, stay in zip(self.rows, keep, strict=True) if stay]
-        return WireTable(columns, len(rows), rows)
-
 
 def decode(body: bytes, key: str) -> WireTable:
     """The rows below `key` of a JSON answer.
