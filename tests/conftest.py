@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -109,6 +110,7 @@ def ip(private_home: Path) -> Iterator[Any]:
     yield shell
     shell.run_line_magic("unload_ext", "vastnb")
     shell.atexit_operations()
+    atexit.unregister(shell.atexit_operations)
     InteractiveShell.clear_instance()
 
 

@@ -47,7 +47,9 @@ def send(service: Service, call: Call, policy: RetryPolicy | None = None) -> tup
         waits.append(seconds)
         now[0] += seconds
 
-    transport = RetryTransport(service, policy or RetryPolicy(), sleep=sleep, clock=lambda: now[0], rng=random.Random(1))
+    transport = RetryTransport(
+        service, policy or RetryPolicy(), sleep=sleep, clock=lambda: now[0], rng=random.Random(1)
+    )
     request = httpx.Request("POST", "http://127.0.0.1/x", extensions={"vastnb": call})
     try:
         return transport.handle_request(request), waits

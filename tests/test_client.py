@@ -244,7 +244,9 @@ def test_the_account_is_named_without_its_key(make_client: MakeClient, sandbox: 
     assert not any("a-key" in name for name in names)
 
 
-@pytest.mark.parametrize("fault", ["nulls", "nan", "new-fields", "absurd", "hostile", "missing-fields", "offers-object"])
+@pytest.mark.parametrize(
+    "fault", ["nulls", "nan", "new-fields", "absurd", "hostile", "missing-fields", "offers-object"]
+)
 def test_odd_offers_are_read(client: Client, sandbox: Sandbox, fault: str) -> None:
     query = parse_query("num_gpus>=1", defaults=False)
     expected = client.search_offers(query, refresh=True).offer_id.tolist()

@@ -165,20 +165,25 @@ def test_an_empty_answer_has_all_columns_and_says_which_condition_is_to_blame(cl
     assert (len(frame), list(frame.columns)[: len(PINNED)]) == (0, PINNED)
     first, price, number = about(frame)["why_empty"]
     assert first.startswith(f"of the {min(count, 64)}")
-    assert (price, number) == (f"dph<0.01: removes {min(count, 64)}, leaves 0", f"num_gpus>=1: removes 0, leaves {min(count, 64)}")
+    assert (price, number) == (
+        f"dph<0.01: removes {min(count, 64)}, leaves 0",
+        f"num_gpus>=1: removes 0, leaves {min(count, 64)}",
+    )
 
 
 def test_an_unknown_gpu_is_not_refused_but_suggested(client: Client) -> None:
     frame = search("gpu_name=RTX_4099", client=client)
 
-    assert about(frame)["notes"] == ["no GPU named RTX 4099 was seen before; did you mean RTX 4090, RTX 4090D, RTX 5090, RTX 4080?"]
+    assert about(frame)["notes"] == [
+        "no GPU named RTX 4099 was seen before; did you mean RTX 4090, RTX 4090D, RTX 5090, RTX 4080?"
+    ]
     assert about(frame)["why_empty"] == ["gpu_name=RTX_4099: nothing of it is on the market, verified or not"]
 
 
 def test_an_answer_that_is_empty_for_being_unverified_says_so(client: Client, sandbox: Sandbox) -> None:
     everything = {o["gpu_name"] for o in sandbox.offers({"rentable": {"eq": True}})}
     checked = {o["gpu_name"] for o in sandbox.offers(parse_query("").to_api())}
-    name = sorted(everything - checked)[0].replace(" ", "_")
+    name = min(everything - checked).replace(" ", "_")
 
     frame = search(f"gpu_name={name}", client=client)
 
@@ -202,7 +207,9 @@ def test_an_unreadable_answer_is_an_error_and_never_an_empty_market(client: Clie
 # ---------------------------------------------------------------- asked once
 
 
-def test_the_second_search_in_a_kernel_asks_nobody_and_parses_nothing(client: Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_search_in_a_kernel_asks_nobody_and_parses_nothing(
+    client: Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = search("num_gpus<=2 dph<0.6", client=client)
     asked = sandbox.requests()
     monkeypatch.setattr(Client, "page", lambda *_, **__: pytest.fail("asked again"))
@@ -242,7 +249,9 @@ def test_refresh_asks_again(client: Client, sandbox: Sandbox) -> None:
     assert (about(frame)["from_cache"], sandbox.requests()) == (False, 2)
 
 
-def test_when_the_service_fails_an_older_answer_stands_in_and_says_so(make_client: MakeClient, sandbox: Sandbox) -> None:
+def test_when_the_service_fails_an_older_answer_stands_in_and_says_so(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
     first = search("num_gpus=8", client=make_client(sandbox))
     sandbox.faults.add("503", times=None)
 
@@ -304,7 +313,7 @@ def test_every_field_that_can_be_asked_is_listed() -> None:
     table = offers.fields()
 
     for name in table.field:
-        if name not in ("region",):
+        if name != "region":
             parse_query(f"{name}=any")
     assert table.field.is_unique
     assert vastnb.fields("no such thing").empty

@@ -7,6 +7,7 @@ expanded on the line and never in the body.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ def load_ipython_extension(ip: InteractiveShell) -> None:
     ip.magics_manager.register_function(_Magic(ip), "line_cell", "vast")
     ip.events.register("pre_run_cell", _remember_cell)
     for mime, show in (("text/html", _html), ("text/plain", _text)):
-        _before[mime] = _formatter(ip, mime).for_type_by_name(*_FRAME, show)
+        _before[mime] = _look(_formatter(ip, mime), show)
 
 
 def unload_ipython_extension(ip: InteractiveShell) -> None:
@@ -42,12 +43,20 @@ def unload_ipython_extension(ip: InteractiveShell) -> None:
         formatter = _formatter(ip, mime)
         formatter.pop(".".join(_FRAME), None)
         if before is not None:
-            formatter.for_type_by_name(*_FRAME, before)
+            _look(formatter, before)
         del _before[mime]
 
 
 def _formatter(ip: InteractiveShell, mime: str) -> Any:
     return ip.display_formatter.formatters[mime] if ip.display_formatter is not None else {}
+
+
+def _look(formatter: Any, show: Any) -> Any:
+    """Show frames by `show` from now on; what showed them before. Does not import pandas to do so."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None:
+        return formatter.for_type_by_name(*_FRAME, show)
+    return formatter.for_type(pandas.DataFrame, show)
 
 
 def _remember_cell(info: Any) -> None:

@@ -9,8 +9,8 @@
 5. the defaults below.
 
 A profile that was chosen by an explicit ``use(...)`` is asked before ``VAST_*``. The key is used only with the URL it belongs
-to: both from one source, or the URL is Vast's own. A file found in the working folder may not set what spends or sends
-(`_NEEDS_TRUST`) until the user has trusted it once.
+to: the one that the same source gives, or Vast's own where it gives none (`_choose_key`). A file found in the working folder
+may not set what spends or sends (`_NEEDS_TRUST`) until the user has trusted it once.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ _TEST_ENV = "VASTNB_TEST_"
 _FOLDER_FILE = "vastnb.toml"
 _NEEDS_TRUST = frozenset({"url", "api_key"})
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_NOT_SAID_HERE = frozenset({"profile", "said", "sources"})
+"""Fields of `Settings` that are found out, not set."""
+_UNSHOWN = frozenset({"api_key", "url"})
+"""Settings whose wrong value may hold a secret."""
 
 
 class CacheSettings(BaseModel):
@@ -111,7 +115,8 @@ class Settings(BaseModel):
     @classmethod
     def _is_url(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+        odd = parts.query or parts.fragment or "@" in parts.netloc or any(c.isspace() for c in value) or parts.port == 0
+        if parts.scheme not in ("http", "https") or not parts.hostname or odd:
             raise ValueError("must be like https://console.vast.ai")
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             raise ValueError("must be https, except for this computer (127.0.0.1)")
@@ -150,6 +155,8 @@ class _Layer:
 
     source: str
     values: dict[str, Any]
+    url: str | None = None
+    """The URL that the source gives but that is not among `values`, because something else was said explicitly."""
 
 
 def config_file() -> Path:
@@ -174,25 +181,33 @@ def load_settings(profile: str | None = None, **values: Any) -> Settings:
         A misspelt name, a value out of range, an unreadable file, an unknown profile.
     """
     files = [_read_toml(path) for path in (Path(_FOLDER_FILE), config_file())]
-    name = profile or os.environ.get(_ENV + "PROFILE") or _first(files, "profile")
+    explicit = profile or None
+    name = explicit or os.environ.get(_ENV + "PROFILE") or _first(files, "profile")
     _check_profile(name, files)
-    layers = [_Layer("argument", values), *_profile_layers(profile, name, files)]
+    layers = [_Layer("argument", _plain(values)), *_profile_layers(explicit, name, files)]
     merged, sources = _merge(layers)
-    key_source = sources.get("api_key")
-    if key_source is not None and not _belongs(key_source, merged, sources):
-        sources["api_key"] = f"not used: it comes from {key_source}, the URL from {sources['url']}"
-        merged["api_key"] = None
+    _choose_key(layers, merged, sources)
     settings = _validated({**merged, "profile": name}, sources)
     if name is not None:
-        sources["profile"] = (
-            "argument" if profile else "environment" if _ENV + "PROFILE" in os.environ else "settings file"
-        )
-    said = name is not None or settings.local or "url" in values or "api_key" in values
+        sources["profile"] = _source_of_profile(explicit)
+    said = name is not None or settings.local or sources.get("url") == "argument" or "api_key" in layers[0].values
     return settings.model_copy(update={"said": said, "sources": sources})
 
 
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Arguments without those that are None; a model given for a table counts as what was set in it."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return {n: v.model_dump(exclude_unset=True) if isinstance(v, BaseModel) else v for n, v in given.items()}
+
+
+def _source_of_profile(explicit: str | None) -> str:
+    if explicit is not None:
+        return "argument"
+    return "environment" if os.environ.get(_ENV + "PROFILE") else "settings file"
+
+
 def _profile_layers(explicit: str | None, name: str | None, files: list[_Layer]) -> Iterator[_Layer]:
-    of_vast = _Layer("environment", _vast_environment(explicit))
+    of_vast = _vast_environment(explicit)
     yield _Layer("environment", _own_environment())
     if explicit is None:
         yield of_vast
@@ -208,20 +223,16 @@ def _profile_layers(explicit: str | None, name: str | None, files: list[_Layer])
 def _own_environment() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in sorted(os.environ.items()):
-        if not name.startswith(_ENV) or name.startswith(_TEST_ENV) or name[len(_ENV) :] in _NOT_SETTINGS:
-            continue
-        *tables, last = name[len(_ENV) :].lower().split("__")
-        place = found
-        for table in tables:
-            place = place.setdefault(table, {})
-        place[last] = value
+        if name.startswith(_ENV) and not name.startswith(_TEST_ENV) and name[len(_ENV) :] not in _NOT_SETTINGS:
+            _put(found, name[len(_ENV) :].lower().replace("__", "."), value)
     return found
 
 
-def _vast_environment(explicit: str | None) -> dict[str, Any]:
+def _vast_environment(explicit: str | None) -> _Layer:
     """The official client's variables; a profile that was chosen by name is not led elsewhere by ``VAST_URL``."""
-    names = {"api_key": "VAST_API_KEY"} if explicit is not None else {"api_key": "VAST_API_KEY", "url": "VAST_URL"}
-    return {name: os.environ[variable] for name, variable in names.items() if os.environ.get(variable)}
+    names = {"api_key": "VAST_API_KEY", "url": "VAST_URL"}
+    values = {name: os.environ[variable] for name, variable in names.items() if os.environ.get(variable)}
+    return _Layer("environment", values, values.pop("url", None) if explicit is not None else None)
 
 
 def _official_key() -> Iterator[_Layer]:
@@ -239,7 +250,11 @@ def _read_toml(path: Path) -> _Layer:
     try:
         raw = path.read_bytes()
         data = tomllib.loads(raw.decode("utf-8"))
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if os.environ.get(_ENV + "CONFIG") and path == config_file():
+            raise ConfigError(
+                f"{_ENV}CONFIG names {path}, and there is no such file", original=error, hint="vastnb init writes one"
+            ) from error
         return _Layer(str(path), {})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", original=error) from error
@@ -277,16 +292,19 @@ def trust_folder_file() -> Path:
     Raises
     ------
     ConfigError
-        There is none.
+        There is none, or the record of trusted files cannot be written.
     """
     path = Path(_FOLDER_FILE).resolve()
     if not path.exists():
         raise ConfigError(f"there is no {_FOLDER_FILE} in this folder")
     record = _trust_file()
-    record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    trusted = {**_trusted(), str(path): _digest(path.read_bytes())}
-    record.write_text(json.dumps(trusted, indent=1), "utf-8")
-    record.chmod(0o600)
+    try:
+        trusted = {**_trusted(), str(path): _digest(path.read_bytes())}
+        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(record, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+            json.dump(trusted, file, indent=1)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be trusted: {error}", original=error) from error
     return path
 
 
@@ -345,10 +363,32 @@ def _merge(layers: list[_Layer]) -> tuple[dict[str, Any], dict[str, str]]:
     sources: dict[str, str] = {}
     for layer in layers:
         for path, value in _leaves(layer.values):
+            if path.partition(".")[0] in _NOT_SAID_HERE:
+                raise _no_such_setting(path, layer.source)
             if path not in sources:
                 sources[path] = layer.source
                 _put(merged, path, value)
     return merged, sources
+
+
+def _choose_key(layers: list[_Layer], merged: dict[str, Any], sources: dict[str, str]) -> None:
+    """The first key that belongs to the URL; none if the arguments hold one that does not."""
+    merged.pop("api_key", None)
+    url = str(merged.get("url", VAST_URL)).rstrip("/")
+    holders = [layer for layer in layers if layer.values.get("api_key") is not None]
+    for layer in holders[:1] if "api_key" in layers[0].values else holders:
+        if _home_of_key(layer, layers) == url:
+            merged["api_key"], sources["api_key"] = layer.values["api_key"], layer.source
+            return
+    if holders:
+        where = sources.get("url", "the default" if holders[0].url is None else "the chosen profile")
+        sources["api_key"] = f"not used: it comes from {holders[0].source}, the URL from {where}"
+
+
+def _home_of_key(layer: _Layer, layers: list[_Layer]) -> str:
+    """The URL that the key of `layer` was given with."""
+    same = [other.values["url"] for other in layers if other.source == layer.source and "url" in other.values]
+    return str(same[0] if same else layer.url or VAST_URL).rstrip("/")
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -360,15 +400,13 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _put(place: dict[str, Any], path: str, value: Any) -> None:
+    """Set the value at a dotted path. Where a single value stands in place of a table, it stays and is reported as wrong."""
     *tables, last = path.split(".")
     for table in tables:
         place = place.setdefault(table, {})
+        if not isinstance(place, dict):
+            return
     place[last] = value
-
-
-def _belongs(key_source: str, merged: dict[str, Any], sources: dict[str, str]) -> bool:
-    """Whether the key may go to the URL: both were given together, or it is Vast itself."""
-    return "url" not in sources or sources["url"] == key_source or str(merged["url"]).rstrip("/") == VAST_URL
 
 
 def _validated(values: dict[str, Any], sources: Mapping[str, str]) -> Settings:
@@ -379,18 +417,22 @@ def _validated(values: dict[str, Any], sources: Mapping[str, str]) -> Settings:
 
 
 def _as_config_error(error: ValidationError, sources: Mapping[str, str]) -> ConfigError:
-    first = error.errors(include_input=False, include_url=False)[0]
+    first = error.errors(include_url=False)[0]
     path = ".".join(str(part) for part in first["loc"])
-    place = next((source for name, source in sources.items() if name == path or name.startswith(path + ".")), "")
-    where = f" (from {place})" if place else ""
+    source = sources.get(path) or next((s for name, s in sources.items() if name.startswith(path + ".")), "")
     if first["type"] == "extra_forbidden":
-        known = list(_all_names())
-        return ConfigError(
-            f"no such setting: {path}{where}",
-            hint=_nearest(path, known) or "vastnb config lists them all",
-            original=error,
-        )
-    return ConfigError(f"{path}{where}: {first['msg']}", original=error)
+        return _no_such_setting(path, source, original=error)
+    got = "" if path in _UNSHOWN else f", got {str(first['input'])[:60]!r}"
+    return ConfigError(f"{path}{_from(source)}: {first['msg'].removeprefix('Value error, ')}{got}", original=error)
+
+
+def _no_such_setting(path: str, source: str, original: Exception | None = None) -> ConfigError:
+    hint = _nearest(path, list(_all_names())) or "vastnb config lists them all"
+    return ConfigError(f"no such setting: {path}{_from(source)}", hint=hint, original=original)
+
+
+def _from(source: str) -> str:
+    return f" (from {source})" if source else ""
 
 
 def _all_names(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:

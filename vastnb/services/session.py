@@ -5,6 +5,7 @@ Nothing here connects by itself; the client opens its first connection with its 
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -120,6 +121,13 @@ def _made(settings: Settings) -> Session:
     return Session(there, client, sandbox)
 
 
+@atexit.register
+def _close() -> None:
+    with _lock:
+        if _current is not None:
+            _current.client.close()
+
+
 def display_style() -> str:
     """``vastnb`` or ``pandas``: how our frames are to look. Asks for no settings that are not there yet."""
     with _lock:
@@ -159,4 +167,6 @@ def _leaves(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str]
 def _worded(value: Any) -> str:
     if isinstance(value, SecretStr):
         return "set"
+    if isinstance(value, float):
+        return f"{value:g}"
     return "not set" if value is None else str(value)

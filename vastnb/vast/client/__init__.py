@@ -142,7 +142,9 @@ class Client:
         seen_at = _server_time(response)
         frame = _at(
             endpoint,
-            lambda: frames.raw_frame(table) if raw else frames.offers_frame(table, rental=query.rental, seen_at=seen_at),
+            lambda: (
+                frames.raw_frame(table) if raw else frames.offers_frame(table, rental=query.rental, seen_at=seen_at)
+            ),
         )
         if not all(fresh):
             frame = frame[fresh].reset_index(drop=True)

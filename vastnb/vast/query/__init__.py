@@ -2,16 +2,8 @@
 
 from vastnb.vast.query.check import kept_rows
 from vastnb.vast.query.names import GPU_NAMES, REGIONS
-from vastnb.vast.query.parse import (
-    DEFAULT_DISK_GB,
-    DEFAULT_ORDER,
-    RENTALS,
-    Filters,
-    Query,
-    Rental,
-    Residual,
-    parse_query,
-)
+from vastnb.vast.query.options import DEFAULT_DISK_GB, DEFAULT_ORDER, RENTALS, Rental
+from vastnb.vast.query.parse import Filters, Query, Residual, parse_query
 from vastnb.vast.query.values import seconds_of
 
 __all__ = [

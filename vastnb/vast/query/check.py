@@ -5,17 +5,20 @@ It works on wire values, before any unit is converted. A value that is absent co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vastnb.vast.query.parse import TESTS, Query, Residual
+from vastnb.vast.query.joined import TESTS
+from vastnb.vast.query.parse import Query, Residual
 from vastnb.vast.query.values import version_number
 from vastnb.vast.types.sizes import nominal_gb
 
 __all__ = ["Kept", "kept_rows", "rows_meeting"]
 
 Columns = Mapping[str, Sequence[Any]]
+_LARGEST = 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +97,13 @@ def _verified(columns: Columns, count: int) -> Sequence[Any]:
     return [None if word is None else word == "verified" for word in words]
 
 
+_CODE = re.compile(r"(?:^|[,\s])([A-Z]{2})$")
+"""Only the last two letters of what a host wrote are safe, and only if they stand alone: ``Norway`` is no country ``ay``."""
+
+
 def _countries(columns: Columns, count: int) -> Sequence[Any]:
     places = _column(columns, count, "geolocation")
-    return [place[-2:] if isinstance(place, str) and place[-2:].isalpha() else None for place in places]
+    return [found[1] if isinstance(place, str) and (found := _CODE.search(place)) else None for place in places]
 
 
 def _drivers(columns: Columns, count: int) -> Sequence[Any]:
@@ -118,7 +125,7 @@ _COMPUTED: dict[str, Callable[[Columns, int], Sequence[Any]]] = {
     "external": lambda c, n: [bool(v) for v in _column(c, n, "external")],
     "ask_contract_id": lambda c, n: _column(c, n, "ask_contract_id", "id"),
     "reliability": lambda c, n: _column(c, n, "reliability", "reliability2"),
-    "ubuntu_version": lambda c, n: _column(c, n, "os_version"),
+    "ubuntu_version": lambda c, n: [None if v is None else str(v) for v in _column(c, n, "os_version")],
 }
 """Filter fields that are not fields of the answer, or that an old answer calls otherwise."""
 
@@ -129,12 +136,17 @@ def _residual_met(residual: Residual, columns: Columns, count: int) -> list[bool
 
 
 def _residual_values(what: str, columns: Columns, count: int) -> list[float | None]:
-    gpu_ram, num_gpus = _column(columns, count, "gpu_ram"), _column(columns, count, "num_gpus")
+    gpu_ram = _numbers(columns, count, "gpu_ram")
     if what == "gpu_ram":
         return [None if mb is None else nominal_gb(mb) for mb in gpu_ram]
     if what == "gpu_total_ram":
-        return [
-            None if mb is None or n is None else nominal_gb(mb) * n for mb, n in zip(gpu_ram, num_gpus, strict=True)
-        ]
-    cpu_ram, share = _column(columns, count, "cpu_ram"), _column(columns, count, "gpu_frac")
+        gpus = _numbers(columns, count, "num_gpus")
+        return [None if mb is None or n is None else nominal_gb(mb) * n for mb, n in zip(gpu_ram, gpus, strict=True)]
+    cpu_ram, share = _numbers(columns, count, "cpu_ram"), _numbers(columns, count, "gpu_frac")
     return [None if mb is None or f is None else mb * f / 1000 for mb, f in zip(cpu_ram, share, strict=True)]
+
+
+def _numbers(columns: Columns, count: int, name: str) -> list[float | None]:
+    """What is no number is left to the decoding of the frame, which reports it with its place."""
+    values = _column(columns, count, name)
+    return [v if isinstance(v, int | float) and abs(v) < _LARGEST else None for v in values]

@@ -13,62 +13,39 @@ from __future__ import annotations
 import copy
 import difflib
 import math
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from vastnb.errors import QueryError
+from vastnb.vast.query.joined import ORDERED, contradicts, tighten
 from vastnb.vast.query.names import REGIONS, gpu_canonical, gpu_suggestions, region_codes
+from vastnb.vast.query.options import (
+    DEFAULT_DISK_GB,
+    DEFAULT_ORDER,
+    UNFILTERED,
+    Order,
+    Rental,
+    disk_of,
+    limit_of,
+    order_of,
+    rental_of,
+)
 from vastnb.vast.query.scan import Clause, scan
 from vastnb.vast.query.values import Wire, to_wire
-from vastnb.vast.types.columns import FIELDS, OFFERS, Column, asked_as
+from vastnb.vast.types.columns import Column, asked_as
 from vastnb.vast.types.sizes import nominal_range_mb
 
-__all__ = [
-    "DEFAULT_DISK_GB",
-    "DEFAULT_ORDER",
-    "RENTALS",
-    "TESTS",
-    "Filters",
-    "Query",
-    "Rental",
-    "Residual",
-    "parse_query",
-]
+__all__ = ["Filters", "Query", "Residual", "parse_query"]
 
-Rental = Literal["on-demand", "bid", "reserved"]
-RENTALS: dict[str, Rental] = {
-    "on-demand": "on-demand", "ondemand": "on-demand", "bid": "bid", "interruptible": "bid", "spot": "bid",
-    "reserved": "reserved",
-}  # fmt: skip
-DEFAULT_DISK_GB = 10.0
-DEFAULT_ORDER = "usd_per_hour"
 _DEFAULTS: dict[str, dict[str, Any]] = {"verified": {"eq": True}, "external": {"eq": False}, "rentable": {"eq": True}}
 _REPLACES = {"verification": "verified"}
 """A condition on the key makes the default on the value meaningless."""
 _ANY = frozenset({"any", "*", "?"})
-_ORDERED_ONLY = frozenset({"gt", "gte", "lt", "lte"})
 _SORTED_KINDS = frozenset({"number", "integer", "offer", "version"})
 _SORTED_TEXTS = frozenset({"ubuntu_version"})
 """Two digits on each side of the point: their order as text is their order in time."""
-_UNFILTERED = {c.name for c in (*OFFERS, *FIELDS) if c.ask is None}
-_ORDER_ALSO = {"score": "score", "gpu_usd_per_hour": "dph_base", "dph_base": "dph_base", "available_until": "end_date",
-               "end_date": "end_date"}  # fmt: skip
-
 Filters = dict[str, dict[str, Any]]
-
-TESTS: dict[str, Callable[[Any, Any], bool]] = {
-    "eq": operator.eq,
-    "neq": operator.ne,
-    "gt": operator.gt,
-    "gte": operator.ge,
-    "lt": operator.lt,
-    "lte": operator.le,
-    "in": lambda value, allowed: value in allowed,
-    "notin": lambda value, refused: value not in refused,
-}
-"""What each operator of the wire means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +73,7 @@ class Query:
     """Each filtered field that the user wrote, and the words for it."""
     rental: Rental = "on-demand"
     disk_gb: float = DEFAULT_DISK_GB
-    order: tuple[tuple[str, str], ...] = (("dph_total", "asc"),)
+    order: Order = (("dph_total", "asc"),)
     limit: int | None = None
     residuals: tuple[Residual, ...] = ()
     notes: tuple[str, ...] = ()
@@ -185,10 +162,10 @@ def parse_query(
         text=text.strip(),
         filters={name: draft.filters[name] for name in _wire_order(draft.filters)},
         written={name: " ".join(words) for name, words in draft.written.items()},
-        rental=_rental(rental),
-        disk_gb=_disk(disk_gb),
-        order=_order(order, names),
-        limit=_limit(limit),
+        rental=rental_of(rental),
+        disk_gb=disk_of(disk_gb),
+        order=order_of(order, names),
+        limit=limit_of(limit),
         residuals=tuple(draft.residuals),
         notes=tuple(draft.notes),
     )
@@ -227,7 +204,7 @@ def _column(text: str, clause: Clause, names: dict[str, Column]) -> Column:
     column = names.get(clause.name) or names.get(clause.name.lower())
     if column is not None:
         return column
-    if clause.name.lower() in _UNFILTERED:
+    if clause.name.lower() in UNFILTERED:
         raise QueryError(
             f"the service cannot filter by {clause.name}",
             text=text,
@@ -266,9 +243,12 @@ def _is_any(clause: Clause) -> bool:
 
 
 def _is_nominal(clause: Clause, column: Column, values: list[Wire]) -> bool:
-    return (
-        column.ask is not None and column.ask.nominal and clause.operator not in _ORDERED_ONLY and None not in values
-    )
+    """Whether sizes as printed are meant: 24 is one, 24.564 is what a driver reported."""
+    if column.ask is None or not column.ask.nominal or None in values:
+        return False
+    if clause.operator in ORDERED:
+        return clause.name.lower() == "gpu_ram_nominal_gb"
+    return all(float(cast("float", mb)) % 1000 == 0 for mb in values)
 
 
 def _value(text: str, clause: Clause, column: Column, written: str) -> Wire:
@@ -278,14 +258,14 @@ def _value(text: str, clause: Clause, column: Column, written: str) -> Wire:
         raise QueryError(
             f"{clause.name}: {error}, got {written!r}", text=text, position=clause.value_at, original=error
         ) from error
-    if value is None and clause.operator in _ORDERED_ONLY:
+    if value is None and clause.operator in ORDERED:
         raise QueryError(f"{written} has no order: use = or !=", text=text, position=clause.value_at)
     return value
 
 
 def _check_operator(text: str, clause: Clause, column: Column) -> None:
     ask = column.ask
-    if ask is None or clause.operator not in _ORDERED_ONLY:
+    if ask is None or clause.operator not in ORDERED:
         return
     if ask.kind not in _SORTED_KINDS and ask.field not in _SORTED_TEXTS:
         raise QueryError(
@@ -306,12 +286,21 @@ def _add_nominal(draft: _Draft, clause: Clause, field_name: str, sizes: list[flo
     """``gpu_ram=24`` means the size on the box: the wire gets the range around it, the answer is checked exactly."""
     what = cast("Literal['gpu_ram', 'gpu_total_ram']", field_name)
     _add_residual(draft, clause, what, sizes)
-    if clause.operator in ("eq", "in"):
-        ranges = [nominal_range_mb(size) for size in sizes]
-        low = min(r[0] for r in ranges) if what == "gpu_ram" else math.floor(min(sizes) * 1024 * 0.9)
-        high = max(r[1] for r in ranges) if what == "gpu_ram" else math.ceil(max(sizes) * 1024 * 1.02)
+    low, high = _range_mb(what, sizes, exact=clause.operator not in ORDERED)
+    if clause.operator in ("eq", "in", "gt", "gte"):
         _join(draft, clause, field_name, "gte", low)
+    if clause.operator in ("eq", "in", "lt", "lte"):
         _join(draft, clause, field_name, "lte", high)
+
+
+def _range_mb(what: str, sizes: list[float], *, exact: bool) -> tuple[int, int]:
+    """Holds every amount of memory that is sold as one of `sizes`; unless `exact`, also what is sold as more, or as less."""
+    if what == "gpu_total_ram":
+        return math.floor(min(sizes) * 1024 * 0.9), math.ceil(max(sizes) * 1024 * 1.02)
+    if not exact:
+        return math.floor(min(0.925 * sizes[0], sizes[0] - 0.5) * 1024), math.ceil((sizes[0] + 0.5) * 1024)
+    ranges = [nominal_range_mb(size) for size in sizes]
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
 
 
 def _add_share(draft: _Draft, clause: Clause, machine_ram: Column) -> None:
@@ -319,9 +308,11 @@ def _add_share(draft: _Draft, clause: Clause, machine_ram: Column) -> None:
     if _is_any(clause):
         _clear(draft, clause, "cpu_ram")
         return
-    if clause.operator not in _ORDERED_ONLY:
+    if clause.operator not in ORDERED:
         raise QueryError(
-            "cpu_ram_gb is a share with many decimals: use > or <", text=draft.text, position=clause.start + len("cpu_ram_gb")
+            "cpu_ram_gb is a share with many decimals: use > or <",
+            text=draft.text,
+            position=clause.start + len("cpu_ram_gb"),
         )
     value = float(cast("float", _value(draft.text, clause, machine_ram, clause.values[0])))
     _add_residual(draft, clause, "cpu_ram_gb", [value / 1000])
@@ -339,7 +330,7 @@ def _add_residual(
     for known in draft.residuals:
         if known.what == what:
             many = known.operator in ("in", "notin")
-            _tighten(present, known.operator, list(known.values) if many else known.values[0])
+            tighten(present, known.operator, list(known.values) if many else known.values[0])
     _refuse_contradiction(draft, clause, residual.field, present)
 
 
@@ -381,7 +372,7 @@ def _join(draft: _Draft, clause: Clause, field_name: str, word: str, value: Any)
     draft.dropped_defaults.add(_REPLACES.get(field_name, field_name))
     present = draft.filters.setdefault(field_name, {})
     _say(draft, clause, field_name)
-    _tighten(present, word, value)
+    tighten(present, word, value)
     _refuse_contradiction(draft, clause, field_name, present)
 
 
@@ -396,101 +387,6 @@ def _say(draft: _Draft, clause: Clause, field_name: str) -> None:
 
 
 def _refuse_contradiction(draft: _Draft, clause: Clause, field_name: str, present: Mapping[str, Any]) -> None:
-    if _contradicts(present):
+    if contradicts(present):
         words = " ".join(draft.written[field_name])
         raise QueryError(f"no offer can meet this: {words}", text=draft.text, position=clause.start)
-
-
-def _tighten(present: dict[str, Any], word: str, value: Any) -> None:
-    if word not in present:
-        present[word] = value
-    elif word in ("gt", "gte"):
-        present[word] = max(present[word], value)
-    elif word in ("lt", "lte"):
-        present[word] = min(present[word], value)
-    elif word == "in":
-        present["in"] = [v for v in present["in"] if v in value]
-    elif word == "notin":
-        present["notin"] = list(dict.fromkeys([*present["notin"], *value]))
-    elif present[word] != value:
-        _another(present, word, value)
-
-
-def _another(present: dict[str, Any], word: str, value: Any) -> None:
-    if word == "eq":
-        present["in"] = []
-    else:
-        first = present.pop("neq")
-        _tighten(present, "notin", [first, value])
-
-
-def _contradicts(present: Mapping[str, Any]) -> bool:
-    """Whether no value can meet all of `present`."""
-    lows = [present[word] for word in ("gt", "gte") if word in present]
-    highs = [present[word] for word in ("lt", "lte") if word in present]
-    if lows and highs and max(lows) > min(highs):
-        return True
-    point = [max(lows)] if lows and highs and max(lows) == min(highs) else None
-    allowed = present.get("in", [present["eq"]] if "eq" in present else point)
-    if allowed is not None:
-        return not any(_passes(value, present) for value in allowed)
-    refused = [*present.get("notin", []), *([present["neq"]] if "neq" in present else [])]
-    return {value for value in refused if isinstance(value, bool)} == {True, False}
-
-
-def _passes(value: Any, present: Mapping[str, Any]) -> bool:
-    return all(
-        TESTS[word](value, bound) for word, bound in present.items() if value is not None or word not in _ORDERED_ONLY
-    )
-
-
-def _rental(rental: str) -> Rental:
-    known = RENTALS.get(str(rental).lower().replace("_", "-"))
-    if known is None:
-        raise QueryError(f"no such rental: {rental!r}", hint="there are: on-demand, bid, reserved")
-    return known
-
-
-def _disk(disk_gb: float) -> float:
-    try:
-        number = float(disk_gb)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 <= number <= 100_000:
-        raise QueryError(f"disk_gb must be a number from 0 to 100000, got {disk_gb!r}")
-    return number
-
-
-def _limit(limit: int | None) -> int | None:
-    if limit is None:
-        return None
-    try:
-        number = 0 if isinstance(limit, bool) else operator.index(limit)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise QueryError(f"limit must be a whole number from 1, got {limit!r}", hint="limit=None means all")
-    return number
-
-
-def _order(order: str, names: dict[str, Column]) -> tuple[tuple[str, str], ...]:
-    parsed = []
-    for word in (part.strip() for part in order.split(",")):
-        if word:
-            name = word.strip("+-")
-            parsed.append((_order_field(name, names), "desc" if word.strip("-") != word else "asc"))
-    if not parsed:
-        raise QueryError("order is empty", hint="for example order='usd_per_hour' or 'dlperf_per_usd-'")
-    return tuple(parsed)
-
-
-def _order_field(name: str, names: dict[str, Column]) -> str:
-    if name in _ORDER_ALSO:
-        return _ORDER_ALSO[name]
-    column = names.get(name)
-    if column is not None and column.ask is not None:
-        return column.ask.field
-    if name in _UNFILTERED:
-        raise QueryError(f"the service cannot sort by {name}", hint=f"search first, then df.sort_values({name!r})")
-    near = difflib.get_close_matches(name, [*names, *_ORDER_ALSO], 1, 0.5)
-    raise QueryError(f"no such column to sort by: {name}", suggestion=near[0] if near else None)

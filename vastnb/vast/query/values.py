@@ -88,7 +88,7 @@ def _number(name: str, ask: Ask, text: str) -> float | int:
     value = float(found[1].replace("_", "")) * units[unit] * ask.factor
     if not math.isfinite(value):
         raise ValueError("expected a finite number")
-    if unit:
+    if unit or ask.factor != 1:
         value = float(f"{value:.12g}")  # 57% is 0.57, not 0.5700000000000001
     if name == "compute_cap" and value < _CUDA_SCALE_BELOW:
         value = round(value * 100, 6)
@@ -96,7 +96,7 @@ def _number(name: str, ask: Ask, text: str) -> float | int:
 
 
 def _whole(value: float, *, exact: bool) -> float | int:
-    if value.is_integer() and abs(value) <= _LARGEST_EXACT:
+    if value.is_integer() and abs(value) < _LARGEST_EXACT:
         return int(value)
     if exact:
         raise ValueError("expected a whole number")

@@ -1,0 +1,39 @@
+"""The site: `sphinx-build -W --keep-going -b html docs docs/_build/html`. Nothing is fetched while it is built."""
+
+import shutil
+from pathlib import Path
+
+from vastnb import __version__
+
+HERE = Path(__file__).parent
+
+# Sphinx reads below this folder only, so the tutorials are copied into it.
+shutil.rmtree(HERE / "notebooks", ignore_errors=True)
+shutil.copytree(HERE.parent / "notebooks", HERE / "notebooks", ignore=shutil.ignore_patterns(".*"))
+
+project = "vastnb"
+author = "the vastnb team"
+version = release = __version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc", "sphinx_design"]
+exclude_patterns = ["_build"]
+suppress_warnings = ["config.cache"]  # myst-nb puts functions into its settings
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"
+nb_ipywidgets_js = {}  # no script from elsewhere: the tutorials shown here hold no widgets
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # numpydoc has them in words
+numpydoc_show_class_members = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"vastnb {__version__}"
+html_show_sourcelink = False
+html_theme_options = {
+    "navbar_end": ["theme-switcher"],
+    "show_prev_next": True,
+    "secondary_sidebar_items": ["page-toc"],
+    "show_toc_level": 2,
+}
