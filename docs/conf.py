@@ -17,7 +17,7 @@ version = release = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc", "sphinx_design"]
 exclude_patterns = ["_build"]
-suppress_warnings = ["config.cache"]  # myst-nb puts functions into its settings
+suppress_warnings = ["misc.highlighting_failure"]  # our errors in a tutorial are one line, not a Python traceback
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3

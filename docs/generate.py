@@ -31,7 +31,8 @@ from vastnb.vast.types.columns import DROPPED, FIELDS, KINDS, Column, asked_as
 
 HERE = Path(__file__).resolve().parent
 BLOCK = re.compile(
-    r"((?:^<!--.*-->\n)*)^```python\n(.*?)^```\n(?:\n<!-- output -->\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
+    r"((?:^<!--[^\n]*-->\n)*)^```python\n(.*?)^```\n(?:\n<!-- output -->\n```text\n(.*?)^```\n)?",
+    re.MULTILINE | re.DOTALL,
 )
 """A Python block with the comments right above it, and its output if one is shown."""
 

@@ -303,6 +303,7 @@ def trust_folder_file() -> Path:
         record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(record, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
             json.dump(trusted, file, indent=1)
+        record.chmod(0o600)
     except OSError as error:
         raise ConfigError(f"{path} cannot be trusted: {error}", original=error) from error
     return path
@@ -399,9 +400,10 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + name, value
 
 
-def _put(place: dict[str, Any], path: str, value: Any) -> None:
+def _put(values: dict[str, Any], path: str, value: Any) -> None:
     """Set the value at a dotted path. Where a single value stands in place of a table, it stays and is reported as wrong."""
     *tables, last = path.split(".")
+    place: Any = values
     for table in tables:
         place = place.setdefault(table, {})
         if not isinstance(place, dict):

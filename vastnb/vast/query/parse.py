@@ -314,7 +314,7 @@ def _add_share(draft: _Draft, clause: Clause, machine_ram: Column) -> None:
             text=draft.text,
             position=clause.start + len("cpu_ram_gb"),
         )
-    value = float(cast("float", _value(draft.text, clause, machine_ram, clause.values[0])))
+    value = cast("float", _value(draft.text, clause, machine_ram, clause.values[0]))
     _add_residual(draft, clause, "cpu_ram_gb", [value / 1000])
     if clause.operator in ("gt", "gte"):
         _join(draft, clause, "cpu_ram", clause.operator, value)

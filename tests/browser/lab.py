@@ -1,0 +1,124 @@
+"""A real JupyterLab as a child process, and the waits that make driving it reliable.
+
+What was learned the hard way: ``--port=0`` and the server's own runtime file instead of a guessed port; every folder private,
+so that nothing of the user's leaks in; the waits ask the application (``--expose-app-in-browser``), not the page, because the
+page says "idle" while the kernel is still connecting and a Run All clicked then is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any, Self
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+CHROMIUM_ARGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]  # fmt: skip
+_OVERRIDES: dict[str, Any] = {
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
+    "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
+}
+KERNEL_READY = """() => { const s = window.jupyterapp?.shell.currentWidget?.sessionContext; const k = s?.session?.kernel;
+    return !!s?.isReady && k?.connectionStatus === 'connected' && k.status === 'idle'; }"""
+ALL_RUN = """() => { const nb = window.jupyterapp.shell.currentWidget; if (!nb?.content?.widgets) return false;
+    const cells = nb.content.widgets.filter(c => c.model.type === 'code' && c.model.sharedModel.getSource().trim());
+    const busy = cells.some(c => c.node.querySelector('.jp-InputPrompt').textContent.includes('*'));
+    return cells.every(c => c.model.executionCount) && !busy && nb.sessionContext.session?.kernel?.status === 'idle'; }"""
+
+
+class Lab:
+    """A JupyterLab on a free port of this computer.
+
+    Parameters
+    ----------
+    command
+        What starts it; options of ours are appended. None starts ``jupyter lab`` on `root`.
+    root
+        The folder it works in.
+    theme
+        ``light`` or ``dark``.
+    """
+
+    def __init__(self, root: Path, command: list[str] | None = None, *, theme: str = "light") -> None:
+        self.root, self.theme = root, theme
+        self._command = command or [sys.executable, "-m", "jupyter", "lab", "--allow-root", f"--ServerApp.root_dir={root}"]
+        self._options = [] if command else [
+            "--no-browser", "--ip=127.0.0.1", "--port=0", "--expose-app-in-browser", "--KernelManager.transport=ipc",
+        ]  # fmt: skip
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="vastnb-lab-")
+        there = Path(self._folder.name)
+        overrides = _OVERRIDES | ({"@jupyterlab/apputils-extension:themes": {"theme": "JupyterLab Dark"}} if self.theme == "dark" else {})
+        (there / "config/labconfig").mkdir(parents=True)
+        (there / "config/labconfig/default_setting_overrides.json").write_text(json.dumps(overrides))
+        options = {"ServerApp": {"ip": "127.0.0.1", "port": 0, "open_browser": False}, "KernelManager": {"transport": "ipc"},
+                   "LabApp": {"expose_app_in_browser": True, "news_url": None}}  # fmt: skip
+        (there / "config/jupyter_server_config.json").write_text(json.dumps(options))
+        self._log = (there / "log").open("wb")
+        self._process = subprocess.Popen(
+            [*self._command, *self._options], cwd=self.root, env=_private(there), stdin=subprocess.DEVNULL,
+            stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        self.url, self.token = self._address(there)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.killpg(self._process.pid, signal.SIGTERM)
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._log.close()
+        self._folder.cleanup()
+
+    def _address(self, there: Path) -> tuple[str, str]:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise RuntimeError((there / "log").read_text(errors="replace"))
+            for info in (there / "runtime").glob("jpserver-*.json"):
+                try:
+                    said = json.loads(info.read_text())
+                    urllib.request.urlopen(f"{said['url']}api/status?token={said['token']}", timeout=5).close()
+                except (ValueError, OSError):
+                    continue
+                return said["url"], said["token"]
+            time.sleep(0.05)
+        raise TimeoutError((there / "log").read_text(errors="replace"))
+
+
+def _private(there: Path) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("VAST", "JUPYTER"))}
+    return kept | {
+        "JUPYTER_CONFIG_DIR": str(there / "config"), "JUPYTER_DATA_DIR": str(there / "data"),
+        "JUPYTER_RUNTIME_DIR": str(there / "runtime"), "IPYTHONDIR": str(there / "ipython"),
+        "JUPYTERLAB_SETTINGS_DIR": str(there / "lab/settings"), "JUPYTERLAB_WORKSPACES_DIR": str(there / "lab/workspaces"),
+        "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }  # fmt: skip
+
+
+def run_all(page: Any) -> None:
+    """Run > Run All Cells by the menu, as a person does, and wait for the end."""
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click()
+    page.wait_for_function(ALL_RUN, timeout=60_000, polling=50)
+
+
+def errors(page: Any) -> list[str]:
+    """What the cells of the open notebook complain about."""
+    bad = "[data-mime-type='application/vnd.jupyter.stderr'], [data-mime-type='application/vnd.jupyter.error']"
+    found: list[str] = page.locator(f".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea-output:is({bad})").all_inner_texts()
+    return found

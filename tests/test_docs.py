@@ -1,0 +1,133 @@
+"""Docs that cannot rot: generated pages are current, nothing is left out, every block runs, every link leads somewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vastnb import errors
+from vastnb.api.commands import COMMANDS
+from vastnb.sandbox.endpoints import ENDPOINTS
+from vastnb.sandbox.faults import KINDS as FAULTS
+from vastnb.services.session import config_table
+from vastnb.vast.query.scan import OPERATORS
+from vastnb.vast.query.values import _UNITS
+from vastnb.vast.types.columns import DROPPED, FIELDS, KINDS
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def _generate() -> Any:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+GENERATE = _generate()
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", GENERATE.PAGES)
+def test_a_generated_page_is_current(name: str) -> None:
+    assert page(name) == GENERATE.generated(name), "run: python docs/generate.py"
+
+
+def missing(words: Any, name: str) -> list[str]:
+    text = page(name)
+    return [word for word in words if f"`{word}`" not in text]
+
+
+def test_every_command_and_option_is_on_the_page() -> None:
+    text = page("magic.md")
+    assert [word for word in COMMANDS if f"\n## {word}\n" not in text] == []
+    shown = [arg for c in COMMANDS.values() for arg in c.args if arg.help != "==SUPPRESS=="]
+    assert missing([name for arg in shown for name in arg.names], "magic.md") == []
+
+
+def test_every_column_is_on_the_page() -> None:
+    columns = [c.name for c in (*(c for kind in KINDS.values() for c in kind), *FIELDS)]
+    assert missing([*columns, *DROPPED], "columns.md") == []
+
+
+def test_every_setting_is_on_the_page() -> None:
+    assert missing(config_table().setting, "settings.md") == []
+
+
+def test_every_error_is_on_the_page() -> None:
+    assert missing(errors.__all__, "errors.md") == []
+    assert missing([getattr(errors, name).code for name in errors.__all__], "errors.md") == []
+
+
+def test_every_fault_and_endpoint_is_on_the_page() -> None:
+    assert missing([*FAULTS, *(f"{e.method} {e.path}" for e in ENDPOINTS)], "sandbox-reference.md") == []
+
+
+def test_every_operator_and_unit_is_on_the_page() -> None:
+    known = set(re.findall(r"`([^`\n]+)`", page("searching.md").lower()))
+    assert [word for word in OPERATORS if word not in known] == []
+    assert [unit for units in _UNITS.values() for unit in units if unit not in known | {"", "$"}] == []
+
+
+def test_every_dependency_has_a_line() -> None:
+    extras = PROJECT["optional-dependencies"].values()
+    names = [re.split(r"[<>=]", line)[0] for lines in (PROJECT["dependencies"], *extras) for line in lines]
+    assert missing(names, "dependencies.md") == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_the_python_blocks_run(path: Path, ip: Any, capsys: Any) -> None:
+    for comments, source, *_ in GENERATE.BLOCK.findall(path.read_text("utf-8")):
+        if "<!-- not run: " in comments:
+            continue
+        result = ip.run_cell(source)
+        failed = result.error_before_exec or result.error_in_exec
+        assert (failed is not None) == ("<!-- raises -->" in comments), f"{source}\n{failed}"
+        ip.displayhook.flush()
+
+
+def test_nearly_all_blocks_run() -> None:
+    text = "".join(path.read_text("utf-8") for path in PAGES)
+    assert text.count("```python") == len(GENERATE.BLOCK.findall(text))
+    assert text.count("<!-- not run: ") <= 5
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_relative_links_and_images_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+
+    assert [link for link in links if not (path.parent / link.partition("#")[0]).exists()] == []
+
+
+def test_the_tables_of_contents_name_every_page() -> None:
+    listed = re.findall(r"^([\w/-]+)$", page("index.md"), re.MULTILINE)
+    there = [p.stem for p in DOCS.glob("*.md") if p.stem != "index"]
+    there += [f"notebooks/{p.stem}" for p in (ROOT / "notebooks").glob("*.ipynb")]
+    assert sorted(listed) == sorted(there)
+
+
+def test_the_ci_runs_the_readmes_own_command_and_its_extras_exist() -> None:
+    readme, script = ((ROOT / name).read_text("utf-8") for name in ("README.md", ".ci/run"))
+    pattern = re.search(r"grep -E '([^']+)' README.md", script)
+    assert pattern is not None
+    run, test = (re.findall(p, readme, re.MULTILINE) for p in (r"^python3 -m venv .*vastnb lab$", pattern[1]))
+
+    assert (len(run), len(test)) == (1, 1)
+    extras = {extra for found in re.findall(r"\.\[([\w,]+)\]", run[0] + test[0]) for extra in found.split(",")}
+    assert extras == set(PROJECT["optional-dependencies"])
+    assert "apt-get install" in script
+    assert all(name in script for name in ("git", "python3-venv", "chromium", "fonts-noto-color-emoji"))
