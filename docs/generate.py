@@ -77,7 +77,8 @@ What `vastnb.search` returns.
 {offers}
 
 `cpu_cores` of the frame is your share. In a query `cpu_cores` keeps the official meaning, the threads of the whole machine; your share is
-`cpu_cores_effective` there. The unit `duration_s` is seconds; in a query `duration` is days.
+`cpu_cores_effective` there. `duration_s` is seconds; in a query `duration` is days. `inet_down_mbps` and `inet_up_mbps` are megabits a second,
+`disk_mbps` is megabytes a second. `verified=true` in a query is the same as `verification=verified`; `=` and `in` on GPU memory mean the size on the box.
 
 ### More fields of an offer
 
@@ -101,9 +102,9 @@ OTHER_KINDS = {
 def offer_columns(some: Iterable[Column]) -> str:
     """A table of columns of an offer."""
     rows = (
-        (code(c.name), c.dtype, c.unit, code(c.source) or "computed", asked(c), possible(c), c.meaning) for c in some
+        (code(c.name), c.dtype, c.unit, c.meaning, asked(c), code(c.source) or "computed", possible(c)) for c in some
     )
-    return table(("name", "dtype", "unit", "wire field", "in a query", "possible", "meaning"), rows)
+    return table(("name", "dtype", "unit", "meaning", "in a query", "wire field", "possible"), rows)
 
 
 def asked(column: Column) -> str:

@@ -14,6 +14,7 @@ from vastnb.infra.calls import (
     Effect,
     RetryPolicy,
     RetryTransport,
+    Wait,
     answer_of,
     may_repeat_after_error,
     may_repeat_after_status,
@@ -157,19 +158,19 @@ def test_what_a_429_asks_for_is_waited() -> None:
 
 
 def test_waits_are_told() -> None:
-    told: list[tuple[str, float]] = []
+    told: list[Wait] = []
     service = Service(httpx.Response(503), httpx.Response(200))
     transport = RetryTransport(
         service,
         RetryPolicy(),
         sleep=lambda _: None,
-        on_wait=lambda *told_now: told.append(told_now),
+        on_wait=told.append,
         rng=random.Random(1),
     )
 
     transport.handle_request(httpx.Request("GET", "http://127.0.0.1/", extensions={"vastnb": READ}))
 
-    assert [endpoint for endpoint, _ in told] == ["search"]
+    assert [wait.endpoint for wait in told] == ["search"]
 
 
 def test_ctrl_c_during_a_wait_ends_it_at_once() -> None:

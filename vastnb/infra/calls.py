@@ -19,7 +19,19 @@ from enum import Enum
 
 from vastnb.infra._httpx import LOST, UNSENT, httpx
 
-__all__ = ["Answer", "Call", "Effect", "Keep", "RetryPolicy", "RetryTransport", "answer_of", "call_of", "pause_asked_s"]
+__all__ = [
+    "Answer",
+    "Call",
+    "Effect",
+    "Keep",
+    "Limit",
+    "RetryPolicy",
+    "RetryTransport",
+    "Wait",
+    "answer_of",
+    "call_of",
+    "pause_asked_s",
+]
 
 _THRESHOLD = re.compile(r"threshold\s*=\s*([0-9.]+)")
 _LONGEST_PAUSE_S = 60.0
@@ -48,6 +60,19 @@ class Keep(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """Why a request waits, and for how long."""
+
+    endpoint: str
+    seconds: float
+    reason: str
+
+
+Limit = tuple[int, float]
+"""So many requests in so many seconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """How one request is cached and repeated."""
 
@@ -58,6 +83,8 @@ class Call:
     stale_if_error_s: float = 0.0
     tag: str = "other"
     refresh: bool = False
+    limits: tuple[Limit, ...] = ()
+    """The service's rate limits for it; all of them hold."""
 
     @property
     def cacheable(self) -> bool:
@@ -152,7 +179,7 @@ class RetryTransport(httpx.BaseTransport):
     policy
         How often, and how long to wait.
     on_wait
-        Told the endpoint and the seconds before each wait.
+        Told of each wait before it.
     sleep, clock, rng
         Time and chance, for tests.
     """
@@ -162,7 +189,7 @@ class RetryTransport(httpx.BaseTransport):
         inner: httpx.BaseTransport,
         policy: RetryPolicy,
         *,
-        on_wait: Callable[[str, float], None] | None = None,
+        on_wait: Callable[[Wait], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
@@ -185,7 +212,7 @@ class RetryTransport(httpx.BaseTransport):
             if last or self._clock() - started + wait > self._policy.budget_s:
                 break
             if self._on_wait is not None:
-                self._on_wait(call.endpoint, wait)
+                self._on_wait(Wait(call.endpoint, wait, "the service is busy or did not answer"))
             self._sleep(wait)
             waited += wait
         if error is not None:
@@ -205,5 +232,6 @@ class RetryTransport(httpx.BaseTransport):
 
 
 def _told(response: httpx.Response, repeats: int, waited_s: float) -> httpx.Response:
-    response.extensions["vastnb"] = replace(answer_of(response), repeats=repeats, waited_s=waited_s)
+    told = answer_of(response)
+    response.extensions["vastnb"] = replace(told, repeats=repeats, waited_s=told.waited_s + waited_s)
     return response

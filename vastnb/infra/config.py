@@ -106,6 +106,9 @@ class Settings(BaseModel):
     display: Literal["vastnb", "pandas"] = Field(
         "vastnb", description="how our frames look in a notebook: our table, or pandas' own"
     )
+    pacing: Literal["on", "off"] = Field(
+        "on", description="whether requests are spaced as the service asks; `off` only for a service on this computer"
+    )
     cache: CacheSettings = Field(CacheSettings(), description="how long answers are kept, and where")
     sandbox: SandboxSettings = Field(SandboxSettings(), description="the practice market")
     said: bool = Field(True, exclude=True, repr=False)

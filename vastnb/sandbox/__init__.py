@@ -64,7 +64,7 @@ class Sandbox:
     limits
         The rate limits in force (with their count of refusals), ``None`` unless strict.
     run_id, api_key
-        The value of the ``X-Vastnb-Sandbox`` header of every answer; the key.
+        The value of the ``X-Vastnb-Sandbox`` header of every answer (``; strict`` follows where that holds); the key.
 
     Examples
     --------
@@ -184,6 +184,10 @@ class Sandbox:
             "refused": self.limits.refused if self.limits else 0,
         }
 
+    def _mark(self) -> str:
+        """What each answer says of this sandbox: which run it is, and whether it minds how often it is asked."""
+        return f"{self.run_id}; strict" if self.limits is not None else self.run_id
+
     def _site(self) -> "Site":
         from .answers import Service
         from .control import Control
@@ -198,7 +202,7 @@ class Sandbox:
             defaults=self._defaults,
         )
         control = Control(clock=self.clock, faults=self.faults, books=self.books, log=self.log, info=self.info)
-        return Site(service, control, self.run_id, self.log, self.limits, self._latency_s, self._gzip)
+        return Site(service, control, self._mark(), self.log, self.limits, self._latency_s, self._gzip)
 
     def __enter__(self) -> Self:
         return self.start()

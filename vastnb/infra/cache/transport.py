@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 
 import orjson
 
+from vastnb.errors import RateLimitError
 from vastnb.infra._httpx import httpx
 from vastnb.infra.cache.keys import cache_key, tag_prefix
 from vastnb.infra.cache.store import Entry, Store
@@ -126,7 +128,7 @@ class CachingTransport(httpx.BaseTransport):
         usable = entry if entry is not None and self._younger(entry, call.ttl_s + call.stale_if_error_s) else None
         try:
             response = self._fetched(request, call, key, store)
-        except httpx.TransportError:
+        except (httpx.TransportError, RateLimitError):
             if usable is None:
                 raise
             return _replay(usable, stale=True)
@@ -135,20 +137,35 @@ class CachingTransport(httpx.BaseTransport):
         return response
 
     def _fetched(self, request: httpx.Request, call: Call, key: str, store: Store) -> httpx.Response:
-        epoch = self.epoch(call.tag)
-        response = self._sent(request)
-        if _worth_keeping(response) and epoch == self.epoch(call.tag):
-            headers = tuple((k, response.headers[k]) for k in _KEPT_HEADERS if k in response.headers)
-            url = str(request.url.copy_with(query=None))
-            entry = Entry(200, headers, response.content, answer_of(response).fetched_at)
-            store.save(key, entry, keep_s=call.ttl_s + call.stale_if_error_s, url=url)
+        epoch, asked_at = self.epoch(call.tag), self._clock()
+
+        def look() -> httpx.Response | None:
+            """For the pacing below: what another kernel has fetched while this one waited."""
+            entry = store.load(key)
+            usable = entry is not None and self._younger(entry, call.ttl_s)
+            if entry is None or not usable or (call.refresh and entry.created < asked_at):
+                return None
+            return _replay(entry, stale=False)
+
+        request.extensions["vastnb.question"], request.extensions["vastnb.look"] = key, look
+        try:
+            response = self._sent(request)
+            good = not answer_of(response).from_cache and _worth_keeping(response)
+            if good and epoch == self.epoch(call.tag):
+                headers = tuple((k, response.headers[k]) for k in _KEPT_HEADERS if k in response.headers)
+                entry = Entry(200, headers, response.content, answer_of(response).fetched_at)
+                url = str(request.url.copy_with(query=None))
+                store.save(key, entry, keep_s=call.ttl_s + call.stale_if_error_s, url=url)
+        finally:
+            request.extensions.pop("vastnb.done", lambda: None)()
         return response
 
     def _sent(self, request: httpx.Request) -> httpx.Response:
         sent_at = self._clock()
         response = self._inner.handle_request(request)
         told = answer_of(response)
-        response.extensions["vastnb"] = Answer(sent_at, repeats=told.repeats, waited_s=told.waited_s)
+        if not told.from_cache:
+            response.extensions["vastnb"] = replace(told, fetched_at=sent_at)
         return response
 
     def _younger(self, entry: Entry, seconds: float) -> bool:

@@ -4,10 +4,11 @@ A request passes, in this order:
 
 1. the cache (`infra.cache`): a fresh answer ends the way here;
 2. the retry (`infra.calls`): repeats what is safe to repeat;
-3. the signer (`infra._httpx`): adds the key, for our origin only;
-4. the wire.
+3. the pacing (`infra.pacing`): waits for a slot that all kernels of the user share;
+4. the signer (`infra._httpx`): adds the key, for our origin only;
+5. the wire.
 
-Then the answer becomes an error (`answers`, the only place) or a frame (`vast.types.frames`).
+Each call is measured (`infra.monitoring`). Then the answer becomes an error (`answers`, the only place) or a frame (`vast.types.frames`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from __future__ import annotations
 import email.utils
 import hashlib
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,11 +27,13 @@ from typing import TYPE_CHECKING, Any, Self
 import platformdirs
 from pydantic import ValidationError
 
-from vastnb.errors import AuthError, OfferGoneError, ResponseError, SandboxOfferError
+from vastnb.errors import AuthError, OfferGoneError, ResponseError, SandboxOfferError, VastError
 from vastnb.infra._httpx import Signer, httpx, open_wire
 from vastnb.infra.cache import CachingTransport, Store, identity, open_local, open_memory
-from vastnb.infra.calls import Answer, RetryPolicy, RetryTransport, answer_of
+from vastnb.infra.calls import Answer, RetryPolicy, RetryTransport, Wait, answer_of
 from vastnb.infra.config import Settings
+from vastnb.infra.monitoring import CallLog, CallRecord
+from vastnb.infra.pacing import Pacer, PacingTransport
 from vastnb.vast.client.answers import error_of, network_error
 from vastnb.vast.client.endpoints import ENDPOINTS, Endpoint
 from vastnb.vast.query import Query, kept_rows, parse_query
@@ -78,7 +83,7 @@ class Client:
     settings
         Where to, as whom, how patiently.
     on_wait
-        Told the endpoint and the seconds before a request waits.
+        Told of each wait before it.
     cache_folder
         Where the cache file lies; None means the user's cache folder.
 
@@ -94,13 +99,15 @@ class Client:
         self,
         settings: Settings,
         *,
-        on_wait: Callable[[str, float], None] | None = None,
+        on_wait: Callable[[Wait], None] | None = None,
         cache_folder: Path | None = None,
     ) -> None:
         self.settings = settings
         self.account = identity(settings.key, settings.url)
         self.memo: dict[Any, Any] = {}
         """Finished frames of this process, by what was asked; `services.offers` keeps it."""
+        self.log = CallLog()
+        """The calls made through this client."""
         self._on_wait, self._cache_folder = on_wait, cache_folder
         self._opened: tuple[httpx.Client, CachingTransport] | None = None
         self._lock = threading.Lock()
@@ -260,17 +267,49 @@ class Client:
     def _ask(self, endpoint: Endpoint, *, json: object = None, refresh: bool = False) -> httpx.Response:
         if endpoint.account:
             self._require_account()
-        http = self._http()
-        call = endpoint.call(self.settings.cache, refresh=refresh)
         what = f"{endpoint.method} {endpoint.path}"
-        try:
-            response = http.request(endpoint.method, endpoint.path, json=json, extensions={"vastnb": call})
-        except httpx.HTTPError as error:
-            raise network_error(error, what) from error
-        problem = error_of(response, what)
-        if problem is not None:
-            raise self._without_key(problem)
+        with self._measured(endpoint, what) as measured:
+            call = endpoint.call(self.settings.cache, refresh=refresh)
+            try:
+                response = self._http().request(endpoint.method, endpoint.path, json=json, extensions={"vastnb": call})
+            except httpx.HTTPError as error:
+                raise network_error(error, what) from error
+            measured.append(response)
+            problem = error_of(response, what)
+            if problem is not None:
+                raise self._without_key(problem)
         return response
+
+    @contextmanager
+    def _measured(self, endpoint: Endpoint, what: str) -> Iterator[list[httpx.Response]]:
+        """Note the call, whatever becomes of it."""
+        at, started, code = time.time(), time.perf_counter(), ""
+        came: list[httpx.Response] = []
+        try:
+            yield came
+        except VastError as error:
+            code = error.code
+            raise
+        except BaseException as error:
+            code = type(error).__name__
+            raise
+        finally:
+            told = answer_of(came[0]) if came else Answer()
+            self.log.add(
+                CallRecord(
+                    at,
+                    endpoint.name,
+                    what,
+                    came[0].status_code if came else None,
+                    (time.perf_counter() - started) * 1000,
+                    told.from_cache,
+                    told.stale,
+                    told.repeats,
+                    told.waited_s,
+                    len(came[0].content) if came else 0,
+                    code,
+                )  # fmt: skip
+            )
 
     def _require_account(self) -> None:
         self.settings.require_mode()
@@ -304,7 +343,8 @@ class Client:
     def _open(self) -> tuple[httpx.Client, CachingTransport]:
         settings = self.settings
         signer = Signer(open_wire(settings.url), settings.api_key, settings.url)
-        retry = RetryTransport(signer, RetryPolicy(attempts=settings.retries + 1), on_wait=self._on_wait)
+        paced = self._paced(signer) if settings.pacing == "on" else signer
+        retry = RetryTransport(paced, RetryPolicy(attempts=settings.retries + 1), on_wait=self._on_wait)
         disk = open_local(self._cache_file()) if settings.cache.backend == "sqlite" else open_memory()
         cache = CachingTransport(retry, self.account, disk=Store(disk), memory=Store(open_memory()))
         timeout = httpx.Timeout(settings.timeout_s, connect=min(10.0, settings.timeout_s))
@@ -317,10 +357,17 @@ class Client:
         )
         return http, cache
 
+    def _paced(self, below: httpx.BaseTransport) -> PacingTransport:
+        pacer = Pacer(self._folder() / "pacing.sqlite")
+        return PacingTransport(below, pacer, self.account, on_wait=self._on_wait)
+
     def _cache_file(self) -> Path:
+        return self._folder() / "http.sqlite"
+
+    def _folder(self) -> Path:
         """A service on this computer is a sandbox or a test: what it says never mixes with what Vast says."""
         folder = self._cache_folder or platformdirs.user_cache_path("vastnb")
-        return (folder / "local" / self.account if self.settings.local else folder) / "http.sqlite"
+        return folder / "local" / self.account if self.settings.local else folder
 
 
 def _at(endpoint: Endpoint, act: Callable[[], Any]) -> Any:

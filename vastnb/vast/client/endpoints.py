@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vastnb.infra.calls import Call, Effect, Keep
+from vastnb.infra.calls import Call, Effect, Keep, Limit
 from vastnb.infra.config import CacheSettings
 
 __all__ = ["ENDPOINTS", "Endpoint"]
@@ -26,6 +26,10 @@ class Endpoint:
     tag: str
     account: bool
     """Whether it needs a key, and so needs it said where this notebook runs."""
+    limits: tuple[Limit, ...]
+    """Documented, or recorded: so many requests in so many seconds."""
+    bucket: str = ""
+    """What it shares its limits with; its own name if empty."""
 
     def call(self, cache: CacheSettings, *, refresh: bool = False) -> Call:
         """How a request to it is cached and repeated under these settings."""
@@ -37,18 +41,33 @@ class Endpoint:
         }[self.freshness]
         kept = Keep.NOWHERE if cache.backend == "off" else self.keep
         stale = cache.stale_if_error_s if kept is Keep.DISK else 0.0
-        return Call(self.name, self.effect, kept, ttl, stale, self.tag, refresh)
+        return Call(self.bucket or self.name, self.effect, kept, ttl, stale, self.tag, refresh, self.limits)
 
 
 _READ, _DISK, _MEMORY = Effect.READ, Keep.DISK, Keep.MEMORY
+_SEARCH: tuple[Limit, ...] = ((5, 10.0), (10, 60.0))
+"""Recorded in 2026 as 5 in 10 s; documented as 10 a minute."""
 
 ENDPOINTS: dict[str, Endpoint] = {
     e.name: e
     for e in (
-        Endpoint("search offers", "POST", "/api/v0/bundles/", _READ, _DISK, "offers", "offers", False),
-        Endpoint("search asks", "PUT", "/api/v0/search/asks/", _READ, _DISK, "offers", "offers", False),
-        Endpoint("gpu names", "GET", "/api/v0/gpu_names/unique/", _READ, _DISK, "catalogue", "catalogue", False),
-        Endpoint("show user", "GET", "/api/v0/users/current/", _READ, _MEMORY, "account", "account", True),
+        Endpoint("search offers", "POST", "/api/v0/bundles/", _READ, _DISK, "offers", "offers", False, _SEARCH),
+        Endpoint(
+            "search asks",
+            "PUT",
+            "/api/v0/search/asks/",
+            _READ,
+            _DISK,
+            "offers",
+            "offers",
+            False,
+            _SEARCH,
+            "search offers",
+        ),
+        Endpoint(
+            "gpu names", "GET", "/api/v0/gpu_names/unique/", _READ, _DISK, "catalogue", "catalogue", False, ((1, 1.0),)
+        ),
+        Endpoint("show user", "GET", "/api/v0/users/current/", _READ, _MEMORY, "account", "account", True, ((1, 1.0),)),
     )
 }
 """By the name that logs and messages use."""
