@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PYTEST = ["-m", "pytest", "-q"]
-SITE = ["-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html"]
+SITE = ["-m", "sphinx", "-q", "-E", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html"]
 STEPS: dict[str, list[str]] = {
     "format": ["-m", "ruff", "format", "--check"],
     "lint": ["-m", "ruff", "check"],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from vastnb.errors import ResponseError
 from vastnb.vast.types import FIELDS, KINDS, OFFERS
-from vastnb.vast.types.frames import decode, empty_frame, offers_frame, table_of
+from vastnb.vast.types.frames import decode, empty_frame, offers_frame, pieces, read_offers
 
 NOW = datetime(2026, 6, 1, 9, tzinfo=UTC)
 PINNED = {column.name: column.dtype for column in OFFERS}
@@ -28,7 +28,7 @@ OFFER: dict[str, Any] = {
 
 def framed(*rows: dict[str, Any]) -> pd.DataFrame:
     body = json.dumps({"offers": list(rows)}).encode()
-    return offers_frame(decode(body, "offers"), rental="on-demand", seen_at=NOW)
+    return read_offers(body, rental="on-demand", seen_at=NOW).frame
 
 
 def dtypes(frame: pd.DataFrame) -> dict[str, str]:
@@ -144,9 +144,9 @@ def test_an_answer_of_another_shape_is_an_error_with_its_place(body: bytes, path
 
 
 def test_nan_in_json_and_one_object_for_a_list_are_read() -> None:
-    table = decode(b'{"offers": {"id": 1, "score": NaN, "dlperf": Infinity}}', "offers")
+    body = b'{"offers": {"id": 1, "score": NaN, "dlperf": Infinity}}'
 
-    frame = offers_frame(table, rental="bid", seen_at=NOW)
+    frame = read_offers(body, rental="bid", seen_at=NOW).frame
 
     assert frame[["offer_id"]].values.tolist() == [[1]]
     assert frame[["score", "dlperf"]].isna().all(axis=None)
@@ -177,7 +177,7 @@ JSON_VALUES = st.one_of(
 def test_any_values_give_a_typed_frame_or_an_error_with_a_place(rows: list[dict[str, Any]]) -> None:
     path = ""
     try:
-        frame = offers_frame(table_of(rows), rental="bid", seen_at=NOW)
+        frame = offers_frame(rows, rental="bid", seen_at=NOW)
     except ResponseError as error:
         path = error.path
     else:
@@ -192,3 +192,78 @@ def test_every_column_has_a_meaning_and_every_measure_a_unit() -> None:
 
     assert [c.name for c in columns if not c.meaning] == []
     assert {c.name for c in columns if c.dtype == "float64" and not c.unit} <= without_unit
+
+
+# ---------------------------------------------------------------- a long answer is read in pieces
+
+
+def long_answer(count: int, **changes: Any) -> tuple[bytes, list[dict[str, Any]]]:
+    rows = [
+        OFFER | {"ask_contract_id": n, "id": n, "pad": "x" * 3000, "dph_total": n / 7} | changes for n in range(count)
+    ]
+    return json.dumps({"offers": rows}).encode(), rows
+
+
+def test_a_long_answer_in_pieces_is_the_same_as_in_one() -> None:
+    body, rows = long_answer(900)
+
+    count = sum(1 for _ in pieces(body, "offers"))
+
+    assert count > 3
+    pd.testing.assert_frame_equal(
+        read_offers(body, rental="bid", seen_at=NOW).frame, offers_frame(rows, rental="bid", seen_at=NOW)
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cpu_name": 'a}, {"ask_contract_id": 1'},
+        {"cpu_name": 'a}, {\\"ask_contract_id\\": 1}'},
+        {"extra": [{"ask_contract_id": 1, "gpu_name": "y"}, {"ask_contract_id": 2}]},
+        {"extra": {"ask_contract_id": [{"ask_contract_id": 1}, {"ask_contract_id": 1}]}},
+        {"cpu_name": "ü" * 50},
+        {"score": float("nan")},
+    ],
+)
+def test_what_looks_like_a_border_between_offers_and_is_none_changes_nothing(changes: dict[str, Any]) -> None:
+    body, rows = long_answer(600, **changes)
+
+    frame = read_offers(body, rental="bid", seen_at=NOW).frame
+
+    pd.testing.assert_frame_equal(frame, offers_frame(json.loads(body)["offers"], rental="bid", seen_at=NOW))
+    assert len(frame) == len(rows)
+
+
+def test_pieces_with_different_fields_make_one_frame() -> None:
+    _, rows = long_answer(900)
+    for row in rows[400:]:
+        row["late"] = 1.5
+        del row["gpu_frac"]
+    body = json.dumps({"offers": rows}).encode()
+
+    frame = read_offers(body, rental="bid", seen_at=NOW).frame
+
+    assert frame.late.isna().tolist() == [True] * 400 + [False] * 500
+    assert frame.gpu_frac.isna().tolist() == [False] * 400 + [True] * 500
+
+
+def test_a_wrong_value_far_down_is_reported_with_its_place() -> None:
+    _, rows = long_answer(900)
+    rows[700]["num_gpus"] = "many"
+
+    with pytest.raises(ResponseError) as error:
+        read_offers(json.dumps({"offers": rows}).encode(), rental="bid", seen_at=NOW)
+
+    assert error.value.path == "$.offers[700].num_gpus"
+
+
+def test_rows_are_judged_and_a_field_is_watched_across_pieces() -> None:
+    body, _ = long_answer(900)
+
+    read = read_offers(
+        body, rental="bid", seen_at=NOW, judge=lambda c, _: [n % 2 == 0 for n in c["id"]], watch="dph_total"
+    )
+
+    assert (read.received, len(read.frame), read.frame.offer_id.tolist()[-1]) == (900, 450, 898)
+    assert read.watched == [n / 7 for n in range(900)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -82,13 +83,7 @@ def test_an_order_by_a_column_that_can_be_absent_is_never_called_whole_in_parts(
 
 def test_a_page_of_one_price_cannot_be_continued_and_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     page = client.page(parse_query("num_gpus=1"))
-    same = [{**row, "dph_total": 0.5} for row in page.table.rows]
-    from dataclasses import replace
-
-    from vastnb.vast.types.frames import offers_frame, table_of
-
-    table = table_of(same)
-    flat = replace(page, table=table, frame=offers_frame(table, rental="on-demand", seen_at=page.seen_at))
+    flat = replace(page, values=[0.5] * page.received)
 
     class OnePrice:
         account_name, settings, memo = "none", client.settings, {}

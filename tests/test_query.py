@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import string
 import time
 from typing import Any
@@ -190,7 +191,7 @@ VALUES: list[tuple[str, str, Any]] = [
     ("reliability>0.98", "reliability", 0.98),
     ("reliability>98%", "reliability", 0.98),
     ("reliability>57%", "reliability", 0.57),
-    ("reliability>99.5 %", "reliability", None),
+    ("reliability>'99.5 %'", "reliability", 0.995),
     ("compute_cap>=8.9", "compute_cap", 890),
     ("compute_cap>=890", "compute_cap", 890),
     ("compute_cap>=12", "compute_cap", 1200),
@@ -211,7 +212,7 @@ VALUES: list[tuple[str, str, Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("query", "field", "value"), [case for case in VALUES if case[2] is not None])
+@pytest.mark.parametrize(("query", "field", "value"), VALUES)
 def test_a_number_goes_out_in_the_unit_of_the_wire(query: str, field: str, value: Any) -> None:
     [(name, operators)] = filters(query).items()
 
@@ -444,8 +445,8 @@ def test_a_known_gpu_is_found_however_it_is_written(name: str) -> None:
 @pytest.mark.parametrize(
     ("query", "notes"),
     [
-        ("gpu_name=RTX_6090", ("no GPU named RTX 6090 was seen before; did you mean RTX 5090, RTX 4090, RTX 3090, RTX 2060?",)),
-        ("gpu_name=H100", ("no GPU named H100 was seen before; did you mean H100 NVL, H100 PCIE, H100 SXM?",)),
+        ("gpu_name=RTX_6090", ("no GPU named RTX 6090 was seen before; did you mean RTX 5090, RTX 4090, RTX 3090, RTX A6000?",)),
+        ("gpu_name=H100", ("no GPU named H100 was seen before; did you mean H100 NVL, H100 PCIE, H100 SXM, H200?",)),
         ("gpu_name=Zorkmid", ("no GPU named Zorkmid was seen before",)),
         ("gpu_name in [RTX_4090,Zorkmid]", ("no GPU named Zorkmid was seen before",)),
         ("gpu_name=None", ()),
@@ -539,7 +540,6 @@ def test_what_no_offer_can_meet_is_refused_in_the_words_of_the_query(query: str)
     error = refused(query)
 
     assert error.message.splitlines()[0] == f"no offer can meet this: {query}"
-    assert error.position == len(query) - len(query.split(" ", 1)[1]) or " " in query
 
 
 @pytest.mark.parametrize(
@@ -647,7 +647,10 @@ def test_what_is_no_size_on_a_box_is_taken_exactly(query: str, sent: dict[str, A
     assert (parsed.filters, parsed.residuals) == ({"gpu_ram": sent}, ())
 
 
-@pytest.mark.parametrize("sign", ["=", "!=", "<", "<=", ">", ">="])
+SIGNS = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+@pytest.mark.parametrize("sign", SIGNS)
 @settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(mb=st.sampled_from(sorted(mb for several in RECORDED_MB.values() for mb in several)), gb=st.integers(2, 300))
 def test_the_wire_lets_through_every_card_of_a_nominal_size(sign: str, mb: int, gb: int) -> None:
@@ -655,7 +658,7 @@ def test_the_wire_lets_through_every_card_of_a_nominal_size(sign: str, mb: int, 
 
     kept = kept_rows(query, {"gpu_ram": [mb]}, 1)
 
-    assert kept.rows == [eval(f"{nominal_gb(mb)} {sign.replace('=', '==') if sign == '=' else sign} {gb}")]
+    assert kept.rows == [SIGNS[sign](nominal_gb(mb), gb)]
     assert kept.rows == [False] or kept.contradicting == 0
 
 
@@ -782,6 +785,13 @@ PIECES = ["num_gpus", "gpu_ram", "gpu_name", "dph", "verified", "geolocation", "
           "RTX_4090", "US", "24", "24GB", "0.5", "$", "1e999", "-1", "é", "²", "and", "&", "EU", "_"]  # fmt: skip
 
 
+def outcome(text: str) -> Query | QueryError:
+    try:
+        return parse_query(text)
+    except QueryError as error:
+        return error
+
+
 @pytest.mark.parametrize("texts", [st.text(max_size=60), st.lists(st.sampled_from(PIECES), max_size=14).map("".join),
                                    st.text(string.printable, max_size=40)], ids=["unicode", "pieces", "printable"])  # fmt: skip
 def test_any_text_is_a_query_or_a_query_error(texts: st.SearchStrategy[str]) -> None:
@@ -792,13 +802,12 @@ def test_any_text_is_a_query_or_a_query_error(texts: st.SearchStrategy[str]) -> 
     @example("gpu_name=None gpu_ram>=None")
     @example("driver_version=²")
     def holds(text: str) -> None:
-        try:
-            query: Query | None = parse_query(text)
-        except QueryError as error:
-            query = None
-            assert error.position is None or 0 <= error.position <= len(text)
-        read[query is not None] += 1
-        assert query is None or json.loads(json.dumps(query.to_api())) == query.to_api()
+        found = outcome(text)
+        read[isinstance(found, Query)] += 1
+        if isinstance(found, Query):
+            assert json.loads(json.dumps(found.to_api())) == found.to_api()
+        else:
+            assert found.position is None or 0 <= found.position <= len(text)
 
     holds()
     assert all(read.values())
@@ -827,9 +836,7 @@ LONG = {
 @pytest.mark.parametrize("text", LONG.values(), ids=LONG)
 def test_a_long_text_takes_no_long_time(text: str) -> None:
     started = time.perf_counter()
-    try:
-        parse_query(text)
-    except QueryError:
-        pass
+
+    outcome(text)
 
     assert time.perf_counter() - started < 2

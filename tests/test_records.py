@@ -13,7 +13,7 @@ import pytest
 
 from vastnb.vast.query import kept_rows, parse_query
 from vastnb.vast.types import DROPPED, FIELDS, OFFERS
-from vastnb.vast.types.frames import offers_frame, table_of, unknown_fields
+from vastnb.vast.types.frames import offers_frame, read_offers, table_of
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 PINNED = {column.name: column.dtype for column in OFFERS}
@@ -39,7 +39,7 @@ def recorded_searches(records: Path) -> list[Path]:
 
 def checked(rows: list[dict[str, Any]]) -> pd.DataFrame:
     table = table_of(rows)
-    frame = offers_frame(table, rental="on-demand", seen_at=NOW)
+    frame = offers_frame(rows, rental="on-demand", seen_at=NOW)
     assert {name: str(frame[name].dtype) for name in PINNED} == PINNED
     assert list(frame.columns)[: len(PINNED)] == list(PINNED)
     assert len(frame) == len(rows)
@@ -69,7 +69,8 @@ def test_values_of_the_largest_record_are_those_of_pandas(shared_records: Path) 
     assert frame.cpu_cores.tolist() == plain.cpu_cores_effective.tolist()
     assert (frame.inet_up_mbps.isna() == (plain.inet_up < 0)).all()
     assert frame.verification.value_counts().to_dict() == {"verified": 629, "unverified": 583, "deverified": 184}
-    assert unknown_fields(table_of(rows)) == []
+    body = json.dumps({"offers": rows}).encode()
+    assert read_offers(body, rental="on-demand", seen_at=NOW).unknown == ()
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ from vastnb.sandbox import Sandbox
 from vastnb.services.offers import fields, gpus, search
 from vastnb.vast.client import Client
 from vastnb.vast.render import frame_html, frame_text, is_ours, plain
-from vastnb.vast.types.frames import offers_frame, table_of
+from vastnb.vast.types.frames import offers_frame
 
 
 def frame(*rows: dict[str, Any], **about: Any) -> pd.DataFrame:
-    made = offers_frame(table_of(list(rows)), rental="on-demand", seen_at=datetime(2026, 6, 1, tzinfo=UTC))
+    made = offers_frame(list(rows), rental="on-demand", seen_at=datetime(2026, 6, 1, tzinfo=UTC))
     made.attrs["vastnb"] = {
         "kind": "offers", "query": "q", "body": {"order": [["dph_total", "asc"]]}, "rental": "on-demand", "disk_gb": 10.0,
         "source": "vast", "url": "https://console.vast.ai", "account": "none", "fetched_at": "2026-06-01T00:00:00+00:00",

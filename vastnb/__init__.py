@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vastnb.sandbox import Sandbox
     from vastnb.services.offers import fields, gpus, search
     from vastnb.services.session import use
+    from vastnb.services.usage import calls
     from vastnb.vast.client import Client
     from vastnb.vast.query import parse_query
     from vastnb.version import __version__
@@ -26,6 +27,7 @@ __all__ = [
     "Sandbox",
     "Settings",
     "__version__",
+    "calls",
     "errors",
     "fields",
     "gpus",
@@ -41,6 +43,7 @@ _HOMES = {
     "Sandbox": "vastnb.sandbox",
     "Settings": "vastnb.infra.config",
     "__version__": "vastnb.version",
+    "calls": "vastnb.services.usage",
     "fields": "vastnb.services.offers",
     "gpus": "vastnb.services.offers",
     "load_ipython_extension": "vastnb.api.magics",

@@ -27,7 +27,11 @@ CHROMIUM_ARGS = [
 _OVERRIDES: dict[str, Any] = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
     "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
-    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
+    "@jupyterlab/apputils-extension:notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
 }
 KERNEL_READY = """() => { const s = window.jupyterapp?.shell.currentWidget?.sessionContext; const k = s?.session?.kernel;
     return !!s?.isReady && k?.connectionStatus === 'connected' && k.status === 'idle'; }"""
@@ -52,7 +56,14 @@ class Lab:
 
     def __init__(self, root: Path, command: list[str] | None = None, *, theme: str = "light") -> None:
         self.root, self.theme = root, theme
-        self._command = command or [sys.executable, "-m", "jupyter", "lab", "--allow-root", f"--ServerApp.root_dir={root}"]
+        self._command = command or [
+            sys.executable,
+            "-m",
+            "jupyter",
+            "lab",
+            "--allow-root",
+            f"--ServerApp.root_dir={root}",
+        ]
         self._options = [] if command else [
             "--no-browser", "--ip=127.0.0.1", "--port=0", "--expose-app-in-browser", "--KernelManager.transport=ipc",
         ]  # fmt: skip
@@ -60,7 +71,9 @@ class Lab:
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="vastnb-lab-")
         there = Path(self._folder.name)
-        overrides = _OVERRIDES | ({"@jupyterlab/apputils-extension:themes": {"theme": "JupyterLab Dark"}} if self.theme == "dark" else {})
+        overrides = _OVERRIDES | (
+            {"@jupyterlab/apputils-extension:themes": {"theme": "JupyterLab Dark"}} if self.theme == "dark" else {}
+        )
         (there / "config/labconfig").mkdir(parents=True)
         (there / "config/labconfig/default_setting_overrides.json").write_text(json.dumps(overrides))
         options = {"ServerApp": {"ip": "127.0.0.1", "port": 0, "open_browser": False}, "KernelManager": {"transport": "ipc"},
@@ -120,5 +133,28 @@ def run_all(page: Any) -> None:
 def errors(page: Any) -> list[str]:
     """What the cells of the open notebook complain about."""
     bad = "[data-mime-type='application/vnd.jupyter.stderr'], [data-mime-type='application/vnd.jupyter.error']"
-    found: list[str] = page.locator(f".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea-output:is({bad})").all_inner_texts()
+    found: list[str] = page.locator(
+        f".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea-output:is({bad})"
+    ).all_inner_texts()
     return found
+
+
+def picture(
+    page: Any, name: str, *, cells: tuple[int, int] | None = None, clip: dict[str, float] | None = None
+) -> None:
+    """Keep a screenshot where VASTNB_TEST_PICTURES says, for the documentation: the page, some cells, or a part of it."""
+    folder = os.environ.get("VASTNB_TEST_PICTURES")
+    if not folder:
+        return
+    page.evaluate(
+        "document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer')?.scrollTo(0, 0)"
+    )
+    if cells is not None:
+        boxes = [page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell").nth(i).bounding_box() for i in cells]
+        clip = {
+            "x": boxes[0]["x"],
+            "y": boxes[0]["y"],
+            "width": boxes[0]["width"],
+            "height": boxes[1]["y"] - boxes[0]["y"],
+        }
+    page.screenshot(path=str(Path(folder) / name), clip=clip)

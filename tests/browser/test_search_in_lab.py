@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,22 +29,9 @@ def test_the_run_command_ends_in_notebook_01_and_it_runs(new_page: Callable[[], 
         assert [e.splitlines()[0] for e in driving.errors(page)] == ["QueryError: no such field: gpu_nme"]
         assert page.locator(".jp-OutputArea-output", has_text="All as it should be.").count() == 1
         assert (page.wishes, page.dialogs) == ([], [])
-        picture(page, "lab.png")
-        picture(page, "search.png", cells=(1, 6))
+        driving.picture(page, "lab.png")
+        driving.picture(page, "search.png", cells=(1, 6))
         page.context.close()
-
-
-def picture(page: Any, name: str, *, cells: tuple[int, int] | None = None) -> None:
-    """Keep a screenshot where VASTNB_TEST_PICTURES says, for the documentation: the page, or some cells of it."""
-    folder = os.environ.get("VASTNB_TEST_PICTURES")
-    if not folder:
-        return
-    page.evaluate("document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer')?.scrollTo(0, 0)")
-    clip = None
-    if cells is not None:
-        boxes = [page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell").nth(i).bounding_box() for i in cells]
-        clip = {"x": boxes[0]["x"], "y": boxes[0]["y"], "width": boxes[0]["width"], "height": boxes[1]["y"] - boxes[0]["y"]}
-    page.screenshot(path=str(Path(folder) / name), clip=clip)
 
 
 def test_a_frame_is_a_tidy_table_with_numbers_to_the_right_and_words_to_the_left(notebook: Any) -> None:
@@ -55,7 +41,10 @@ def test_a_frame_is_a_tidy_table_with_numbers_to_the_right_and_words_to_the_left
     assert table.locator("tbody tr").count() == 5
     heads = table.locator("th").all_inner_texts()
     assert heads[:5] == ["Offer", "GPU", "GPUs", "VRAM\nGB", "Price\n$/h"]
-    aligned = [table.locator("tbody tr").first.locator("td").nth(i).evaluate("e => getComputedStyle(e).textAlign") for i in (0, 1, 4)]
+    aligned = [
+        table.locator("tbody tr").first.locator("td").nth(i).evaluate("e => getComputedStyle(e).textAlign")
+        for i in (0, 1, 4)
+    ]
     assert aligned == ["right", "left", "right"]
     assert "sandbox: practice, not real" in table.locator("p").first.inner_text()
     width, room = table.locator("table").bounding_box()["width"], table.bounding_box()["width"]
@@ -66,15 +55,20 @@ def test_a_foreign_frame_keeps_its_own_look(notebook: Any) -> None:
     page = notebook([USE, "import pandas as pd\npd.DataFrame({'a': [1, 2]})"])
 
     assert page.locator(TABLE).count() == 0
-    assert page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) table.dataframe tbody th").all_inner_texts() == ["0", "1"]
+    assert page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) table.dataframe tbody th").all_inner_texts() == [
+        "0",
+        "1",
+    ]
 
 
 def test_what_a_host_wrote_does_not_run(notebook: Any) -> None:
     page = notebook(
         [
             USE,
-            "import vastnb\nbox = vastnb.services.session.current().sandbox\nbox.faults.add('hostile')\n"
-            "df = vastnb.search(defaults=False, limit=20)\ndf",
+            (
+                "import vastnb\nbox = vastnb.services.session.current().sandbox\nbox.faults.add('hostile')\n"
+                "df = vastnb.search(defaults=False, limit=20)\ndf"
+            ),
             "df[['gpu_name', 'geolocation']].head(2).map(len).sum().sum()",
         ]
     )
@@ -89,7 +83,12 @@ def test_an_error_is_one_line_and_a_hint(notebook: Any) -> None:
     page = notebook([USE, "%vast search gpu_nme=RTX_4090"])
 
     (shown,) = driving.errors(page)
-    assert shown.splitlines() == ["QueryError: no such field: gpu_nme", "  gpu_nme=RTX_4090", "  ^", "  → did you mean gpu_name?"]
+    assert shown.splitlines() == [
+        "QueryError: no such field: gpu_nme",
+        "  gpu_nme=RTX_4090",
+        "  ^",
+        "  → did you mean gpu_name?",
+    ]
 
 
 def test_an_empty_answer_explains_itself(notebook: Any) -> None:

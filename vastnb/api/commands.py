@@ -117,6 +117,12 @@ def _config(args: argparse.Namespace, door: Door) -> Any:
     return config_table()
 
 
+def _calls(args: argparse.Namespace, door: Door) -> Any:
+    from vastnb.services.usage import calls
+
+    return calls(summary=not args.all)
+
+
 def _sandbox(args: argparse.Namespace, door: Door) -> Any:
     from vastnb.services import practice
 
@@ -215,6 +221,15 @@ COMMANDS: dict[str, Command] = {
             "",
             ("%vast config",),
             "The API key is never shown, only where it comes from.",
+        ),
+        Command(
+            "calls",
+            "what this kernel asked the service, and how long it took",
+            _calls,
+            (_arg("--all", action="store_true", help="each call instead of a summary"),),
+            "vastnb.calls",
+            ("%vast calls", "%vast calls --all"),
+            doors=("notebook",),
         ),
         Command(
             "sandbox",

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from vastnb.api import completion
 from vastnb.api.commands import COMMANDS, run, split_line
 from vastnb.errors import CommandError
 
@@ -25,9 +26,10 @@ _last_cell: list[str] = [""]
 
 
 def load_ipython_extension(ip: InteractiveShell) -> None:
-    """``%load_ext vastnb``: register ``%vast``, ``%%vast`` and the look of our frames. A second call changes nothing."""
+    """``%load_ext vastnb``: register ``%vast``, ``%%vast``, their completion and our frames' look. Again changes nothing."""
     unload_ipython_extension(ip)
     ip.magics_manager.register_function(_Magic(ip), "line_cell", "vast")
+    completion.register(ip)
     ip.events.register("pre_run_cell", _remember_cell)
     for mime, show in (("text/html", _html), ("text/plain", _text)):
         _before[mime] = _look(_formatter(ip, mime), show)
@@ -37,6 +39,7 @@ def unload_ipython_extension(ip: InteractiveShell) -> None:
     """``%unload_ext vastnb``: take back what `load_ipython_extension` did."""
     ip.magics_manager.magics["line"].pop("vast", None)
     ip.magics_manager.magics["cell"].pop("vast", None)
+    completion.unregister(ip)
     if _remember_cell in ip.events.callbacks["pre_run_cell"]:
         ip.events.unregister("pre_run_cell", _remember_cell)
     for mime, before in list(_before.items()):

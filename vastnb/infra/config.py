@@ -24,11 +24,21 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from vastnb.errors import ConfigError, ModeError
 
@@ -51,20 +61,24 @@ _ENV = "VASTNB_"
 _NOT_SETTINGS = frozenset({"PROFILE", "CONFIG"})
 _TEST_ENV = "VASTNB_TEST_"
 _FOLDER_FILE = "vastnb.toml"
-_NEEDS_TRUST = frozenset({"url", "api_key"})
+_SECRETS = frozenset({"api_key", "redis_url", "signing_key"})
+_NEEDS_TRUST = _SECRETS | {"url"}
+_TLS_OPTIONS = frozenset({"ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password"})
+_SIGNING_KEY_LENGTH = 16
+_MAKE_A_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(32))" makes one'
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _NOT_SAID_HERE = frozenset({"profile", "said", "sources"})
 """Fields of `Settings` that are found out, not set."""
-_UNSHOWN = frozenset({"api_key", "url"})
+_UNSHOWN = frozenset({"api_key", "url", "cache.redis_url", "cache.signing_key"})
 """Settings whose wrong value may hold a secret."""
 
 
 class CacheSettings(BaseModel):
     """How long answers are kept, and where."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    backend: Literal["sqlite", "memory", "off"] = Field(
+    backend: Literal["sqlite", "memory", "redis", "off"] = Field(
         "sqlite", description="where public market data is kept; `off` keeps nothing"
     )
     offers_ttl_s: float = Field(30, ge=0, le=3600, description="seconds for which a search answer counts as fresh")
@@ -73,6 +87,57 @@ class CacheSettings(BaseModel):
     stale_if_error_s: float = Field(
         600, ge=0, le=86400, description="seconds beyond that for which an old answer may stand in when none comes"
     )
+    max_mb: int = Field(
+        200, ge=1, le=100_000, description="megabytes that the local file may hold; beyond, the oldest entries go"
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="the Redis that a team shares, like `rediss://user:password@host:6379/0`; never shown"
+    )
+    signing_key: SecretStr | None = Field(
+        None, description="what all who share that Redis sign entries with, 16 characters or more; never shown"
+    )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _names_a_redis(value.get_secret_value()):
+            options = ", ".join(sorted(_TLS_OPTIONS))
+            raise ValueError(
+                f"must be like rediss://user:password@host:6379/0, signs in the password percent-encoded; options: {options}"
+            )
+        return value
+
+    @field_validator("signing_key")
+    @classmethod
+    def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().strip()) < _SIGNING_KEY_LENGTH:
+            raise PydanticCustomError(
+                "signing_key", f"must have at least {_SIGNING_KEY_LENGTH} characters", {"hint": _MAKE_A_KEY}
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _can_be_shared(self) -> Self:
+        if self.backend == "redis" and self.redis_url is None:
+            raise ValueError("backend redis needs redis_url, like rediss://user:password@host:6379/0")
+        if self.backend == "redis" and self.signing_key is None:
+            raise PydanticCustomError(
+                "signing_key", "backend redis needs signing_key, the same for all who share it", {"hint": _MAKE_A_KEY}
+            )
+        return self
+
+
+def _names_a_redis(url: str) -> bool:
+    """Whether `url` leads to a Redis without touching what a client relies on: its time-outs, a checked certificate."""
+    try:
+        parts = urlsplit(url)
+        there = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its text holds a part of the URL, perhaps of the password
+        return False
+    options = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    known = options <= (_TLS_OPTIONS if parts.scheme == "rediss" else set())
+    plain = not parts.fragment and not any(c.isspace() for c in url) and not parts.path.strip("/0123456789")
+    return parts.scheme in ("redis", "rediss") and there and known and plain
 
 
 class SandboxSettings(BaseModel):
@@ -131,6 +196,14 @@ class Settings(BaseModel):
         text = value.get_secret_value() if value is not None else "-"
         if not text or not text.isascii() or any(c.isspace() or not c.isprintable() for c in text):
             raise ValueError("must be printable ASCII without spaces")
+        return value
+
+    @field_validator("pacing")
+    @classmethod
+    def _may_be_off(cls, value: str, info: ValidationInfo) -> str:
+        here = urlsplit(info.data.get("url", "")).hostname in _LOOPBACK or info.data.get("profile") == "sandbox"
+        if value == "off" and not here:
+            raise ValueError("may be off only for a service on this computer")
         return value
 
     @property
@@ -329,13 +402,14 @@ def _digest(raw: bytes) -> str:
 
 
 def _check_private(path: Path, data: dict[str, Any]) -> None:
-    if "api_key" in set(_names(data)) and os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+    if _SECRETS & set(_names(data)) and os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise ConfigError(f"{path} holds a key and others can read it", hint=f"chmod 600 {path}")
 
 
 def _names(data: Mapping[str, Any]) -> Iterator[str]:
+    """The last part of every name in `data`: TOML's ``"cache.redis_url"`` in quotes sets the same as the table does."""
     for name, value in data.items():
-        yield name
+        yield name.rpartition(".")[2]
         if isinstance(value, dict):
             yield from _names(value)
 
@@ -427,12 +501,21 @@ def _as_config_error(error: ValidationError, sources: Mapping[str, str]) -> Conf
     source = sources.get(path) or next((s for name, s in sources.items() if name.startswith(path + ".")), "")
     if first["type"] == "extra_forbidden":
         return _no_such_setting(path, source, original=error)
-    got = "" if path in _UNSHOWN else f", got {str(first['input'])[:60]!r}"
-    return ConfigError(f"{path}{_from(source)}: {first['msg'].removeprefix('Value error, ')}{got}", original=error)
+    message = f"{path}{_from(source)}: {first['msg'].removeprefix('Value error, ')}{_got(path, first['input'])}"
+    return ConfigError(message, original=error, hint=first.get("ctx", {}).get("hint"))
+
+
+def _got(path: str, value: Any) -> str:
+    """The wrong value, unless it may hold a secret: a whole table, a URL."""
+    text = str(value)
+    hidden = path in _UNSHOWN or isinstance(value, Mapping) or "://" in text
+    return "" if hidden else f", got {text[:60]!r}"
 
 
 def _no_such_setting(path: str, source: str, original: Exception | None = None) -> ConfigError:
     hint = _nearest(path, list(_all_names())) or "vastnb config lists them all"
+    if path == "profile":
+        hint = "profile stands alone, above the tables of the file"
     return ConfigError(f"no such setting: {path}{_from(source)}", hint=hint, original=original)
 
 

@@ -9,7 +9,7 @@ import functools
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from .clock import Start
@@ -20,6 +20,7 @@ __all__ = ["Sandbox", "serve"]
 
 _KEYWORDS = (
     "offers", "seed", "start", "strict", "page_cap", "defaults", "latency_s", "gzip", "api_key", "credit_usd", "port",
+    "ssh_keys", "metrics",
 )  # fmt: skip
 
 
@@ -54,6 +55,11 @@ class Sandbox:
         What that account has.
     port
         Where to listen; 0 for any free port.
+    ssh_keys
+        The public keys of the account, each the line of a ``.pub`` file.
+    metrics
+        What the account sees of the market's metrics: ``"allowed"``: all; ``"needs-machine"``: nothing, as a host
+        without a machine; ``"refused"``: a 403.
 
     Attributes
     ----------
@@ -86,13 +92,15 @@ class Sandbox:
         api_key: str | None = None,
         credit_usd: float = 100.0,
         port: int = 0,
+        ssh_keys: "Sequence[str]" = (),
+        metrics: str = "allowed",
         **unknown: Any,
     ) -> None:
         # Imported here and below: importing this package costs next to nothing.
         from secrets import token_hex
         from threading import RLock
 
-        from .books import Account, Books
+        from .books import METRICS, Account, Books
         from .clock import Clock
         from .faults import Faults
         from .limits import Limits
@@ -105,8 +113,18 @@ class Sandbox:
         self.faults: Faults = Faults()
         self.log: Log = Log()
         self.limits: Limits | None = Limits() if strict else None
-        account = Account(id=1_000_001, email="sandbox@example.com", api_key=self.api_key, credit_usd=credit_usd)
+        keys = _public_keys(ssh_keys)
+        account = Account(
+            id=1_000_001,
+            email="sandbox@example.com",
+            api_key=self.api_key,
+            credit_usd=credit_usd,
+            ssh_key=keys[0] if keys else "",
+            metrics=_one_of("metrics", metrics, METRICS),
+        )
         self.books: Books = Books(account)
+        for key in keys:
+            self.books.add_ssh_key(account.id, key, self.clock.now())
         self._offers, self._seed, self._page_cap, self._defaults = offers, seed, page_cap, defaults
         self._latency_s, self._gzip, self._port = float(latency_s), bool(gzip), port
         self._lock = RLock()
@@ -256,6 +274,20 @@ def _key(api_key: str) -> str:
     if not isinstance(api_key, str) or not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
         raise ValueError("api_key must be printable ASCII without blanks")
     return api_key
+
+
+def _public_keys(ssh_keys: "Sequence[str]") -> list[str]:
+    from .books import public_key
+
+    if isinstance(ssh_keys, str):
+        raise ValueError("ssh_keys must be a list of public keys, got a single text")
+    return [public_key(key) for key in ssh_keys]
+
+
+def _one_of(name: str, value: str, known: "Sequence[str]") -> str:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    return value
 
 
 def _check(*, page_cap: int, defaults: str, latency_s: float, credit_usd: float, port: int) -> None:

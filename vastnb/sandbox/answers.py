@@ -6,74 +6,21 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from . import filters, market, oddities, wire
-from .books import Account, Books
+from . import filters, market, oddities
+from .books import Books
 from .clock import Clock
 from .endpoints import Endpoint
 from .faults import Faults
 from .models import MODELS
+from .reads import Reads
+from .replies import Answer, Request, console_page, decoded, refusal, reply
 
-JSON_TYPE = "application/json"
-"""Exactly: the official client refuses a charset behind it."""
-TEXT_TYPE = "text/plain; charset=utf-8"
-HTML_TYPE = "text/html; charset=utf-8"
-
-_PAGE = b"""<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><title>Console</title></head>
-<body><div id="root">This is the sandbox's stand-in for the console's page: there is no such API path.</div></body>
-</html>
-"""
-_MOST_LOGGED = 100_000
 _PUBLIC = frozenset({"/api/v0/bundles/", "/api/v0/search/asks/", "/api/v0/gpu_names/unique/", "/api/v0/gpu_types/"})
 """What works without a key."""
-
-
-class Request(NamedTuple):
-    """A request as the handlers see it."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    body: bytes
-    key: str | None
-
-    @property
-    def last_part(self) -> str:
-        """The last part of the path: an id, where the endpoint has one."""
-        return self.path.rstrip("/").rsplit("/", 1)[-1]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A status, a body and its type."""
-
-    status: int
-    body: bytes
-    content_type: str = JSON_TYPE
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-def reply(content: Any, status: int = 200, **headers: str) -> Answer:
-    """Return a JSON answer; ``retry_after="10"`` becomes the header ``retry-after``."""
-    return Answer(
-        status, wire.encode(content), headers={name.replace("_", "-"): text for name, text in headers.items()}
-    )
-
-
-def refusal(status: int, error: str, msg: str) -> Answer:
-    """Return an error in the commonest of Vast's shapes."""
-    return reply({"success": False, "error": error, "msg": msg}, status)
-
-
-def console_page() -> Answer:
-    """Return what an unknown path answers: HTTP 200 and HTML."""
-    return Answer(200, _PAGE, HTML_TYPE)
 
 
 class Service:
@@ -95,6 +42,7 @@ class Service:
             ("GET", "/api/v0/instances/filters/"): self.instance_filters,
             ("GET", "/api/v0/instances/{id}/"): self.instance,
             ("GET", "/api/v1/instances/"): self.instances,
+            **Reads(market=market, clock=clock, books=books, defaults=defaults).handlers,
         }
 
     def answer(self, endpoint: Endpoint | None, request: Request) -> Answer:
@@ -114,11 +62,11 @@ class Service:
     def bundles(self, request: Request) -> Answer:
         """Answer a search with the filters at the top level (or in ``?q=``, as old clients send them)."""
         body = request.query.get("q", "{}") if request.method == "GET" else request.body
-        return self._search(request, _decoded(body))
+        return self._search(request, decoded(body))
 
     def search_asks(self, request: Request) -> Answer:
         """Answer a search in the form ``{"select_cols": [...], "q": {...}}``."""
-        body = _decoded(request.body)
+        body = decoded(request.body)
         if not isinstance(body, dict) or not isinstance(body.get("q"), dict):
             return reply(filters.BadRequestError("Invalid json body").body, 400)
         return self._search(request, body["q"], body.get("select_cols"))
@@ -134,7 +82,7 @@ class Service:
 
     def current_user(self, request: Request) -> Answer:
         """Answer the account of the key."""
-        return reply(self.books.user(self._account(request)))
+        return reply(self.books.user(self.books.owner(request.key)))
 
     def deprecated_instances(self, request: Request) -> Answer:
         """Answer the old list as Vast does since 2026."""
@@ -157,12 +105,6 @@ class Service:
         """Answer one instance, null for one that is gone or never was."""
         number = request.last_part
         return reply({"instances": self.books.instances.get(int(number)) if number.isdecimal() else None})
-
-    def _account(self, request: Request) -> Account:
-        account = self.books.account(request.key or "")
-        if account is None:
-            raise LookupError("a handler of an account was called before the key was checked")
-        return account
 
     def _select(self, body: Any) -> tuple[market.View, Any]:
         query = filters.parse(body, defaults=self.defaults)
@@ -191,14 +133,6 @@ def offers(market_: market.Market, body: Any, now: float, defaults: str) -> list
     return market.rows(*filters.select(market_, filters.parse(body, defaults=defaults), now))
 
 
-def _decoded(body: bytes | str) -> Any:
-    """Return the JSON of a body, ``None`` (which no endpoint accepts) if it is not JSON."""
-    try:
-        return wire.decode(body)
-    except (ValueError, RecursionError):
-        return None
-
-
 def _selected(offer: dict[str, Any], columns: Any) -> dict[str, Any]:
     if not isinstance(columns, list) or "*" in columns:
         return offer
@@ -207,16 +141,3 @@ def _selected(offer: dict[str, Any], columns: Any) -> dict[str, Any]:
 
 def _others(view: market.View, found: Any, count: int) -> list[dict[str, Any]]:
     return market.rows(view, np.setdiff1d(np.arange(len(view)), found)[:count])
-
-
-def loggable(request: Request) -> Any:
-    """Return a request's body for the log: JSON decoded, else text, ``None`` if there is none."""
-    body: bytes | str = request.query.get("q", request.body)
-    if not body:
-        return None
-    if len(body) > _MOST_LOGGED:
-        return f"({len(body)} bytes)"
-    try:
-        return wire.decode(body)
-    except (ValueError, RecursionError):
-        return body if isinstance(body, str) else body.decode(errors="replace")

@@ -7,10 +7,15 @@ import hashlib
 import hmac
 import threading
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+METRICS = ("allowed", "needs-machine", "refused")
+"""What an account may see of the market's metrics: all, nothing for want of a machine of its own, or a 403."""
 MICRO_USD = 1_000_000
 """Micro-dollars in a dollar."""
+FIRST_SSH_KEY_ID = 400_001
+_KEY_TYPES = ("ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-")
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Account:
     ssh_key: str = ""
     can_pay: bool = True
     host_agreement_accepted: bool = False
+    metrics: str = METRICS[0]
 
     def __repr__(self) -> str:
         return f"Account(id={self.id}, email={self.email!r}, credit_usd={self.credit_usd})"
@@ -53,6 +59,7 @@ class Books:
         self._accounts: dict[bytes, Account] = {}
         self.instances: dict[int, dict[str, Any]] = {}
         self.ledger: list[BillLine] = []
+        self._ssh_keys: list[dict[str, Any]] = []
         for account in accounts:
             self.add(account)
 
@@ -70,6 +77,27 @@ class Books:
                 if hmac.compare_digest(digest, wanted):
                     found = account
         return found
+
+    def owner(self, api_key: str | None) -> Account:
+        """Return the account of a key that has been checked; a ``LookupError`` if it was not."""
+        account = self.account(api_key or "")
+        if account is None:
+            raise LookupError("a handler of an account was called before the key was checked")
+        return account
+
+    def add_ssh_key(self, account_id: int, key: str, at: float) -> dict[str, Any]:
+        """Register a public key, created at ``at`` (epoch seconds), and return it as Vast lists it."""
+        created_at = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        with self._lock:
+            number = FIRST_SSH_KEY_ID + len(self._ssh_keys)
+            row = {"id": number, "user_id": account_id, "key": public_key(key), "created_at": created_at}
+            self._ssh_keys.append(row | {"deleted_at": None})
+            return dict(self._ssh_keys[-1])
+
+    def ssh_keys(self, account_id: int) -> list[dict[str, Any]]:
+        """Return an account's public keys, oldest first."""
+        with self._lock:
+            return [dict(row) for row in self._ssh_keys if row["user_id"] == account_id]
 
     def book(self, line: BillLine) -> None:
         """Add a line to the ledger."""
@@ -101,6 +129,15 @@ class Books:
             "ssh_key": account.ssh_key,
             "username": account.username,
         }
+
+
+def public_key(key: str) -> str:
+    """Return an SSH public key without blanks around it; a ``ValueError`` if it is none."""
+    text = key.strip() if isinstance(key, str) else ""
+    if "\n" in text or len(text.split()) < 2 or not text.startswith(_KEY_TYPES):
+        # The text is not shown: it might be a private key.
+        raise ValueError("an SSH key must be the one line of a .pub file, such as 'ssh-ed25519 AAAA... name'")
+    return text
 
 
 def micro_usd(usd: float) -> int:

@@ -78,8 +78,8 @@ def pick(share: Floats, weights: ArrayLike) -> Ints:
     return found
 
 
-def period(now: float, length_s: NDArray[Any], phase_s: NDArray[Any]) -> Ints:
-    """Return the number of the period of ``length_s`` that each one is in at ``now``."""
+def period(now: float | Floats, length_s: NDArray[Any], phase_s: NDArray[Any]) -> Ints:
+    """Return the number of the period of ``length_s`` that each one is in at ``now`` (one for all, or one for each)."""
     return np.asarray(np.floor((now + phase_s) / length_s), dtype=np.int64)
 
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import wire
-from .answers import Answer, Request, refusal, reply
 from .books import Books
 from .clock import Clock
 from .faults import Faults
+from .replies import Answer, Request, refusal, reply
 
 
 class Control:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from .answers import HTML_TYPE, TEXT_TYPE, Answer, refusal, reply
+from .replies import HTML_TYPE, TEXT_TYPE, Answer, refusal, reply
 
 _GATEWAY = (
     b"<html>\r\n<head><title>%d</title></head>\r\n<body>\r\n<center><h1>%s</h1></center>\r\n</body>\r\n</html>\r\n"

@@ -123,7 +123,9 @@ def parse(body: Any, *, defaults: str = "recorded") -> Query:
     if defaults == "openapi":
         filters = _DOCUMENTED_DEFAULTS | filters
     return Query(
-        conditions=tuple(c for key, tests in filters.items() if key in FIELDS for c in _conditions(key, tests)),
+        conditions=tuple(
+            c for key, tests in filters.items() if key in FIELDS for c in conditions(key, FIELDS[key], tests)
+        ),
         order=_order(body.get("order")),
         limit=_limit(body.get("limit")),
         allocated_storage=_storage(body.get("allocated_storage")),
@@ -131,9 +133,9 @@ def parse(body: Any, *, defaults: str = "recorded") -> Query:
     )
 
 
-def select(market: Market, query: Query, now: float) -> tuple[View, Ints]:
-    """Return the view that a query looks at and the rows it finds there, all of them, in order."""
-    view = market.view(now, query.allocated_storage, "disk" if query.wants_disks else query.kind)
+def select(market: Market, query: Query, now: float, kind: str | None = None) -> tuple[View, Ints]:
+    """Return the view that a query looks at (or the one of ``kind``) and the rows it finds there, all, in order."""
+    view = market.view(now, query.allocated_storage, kind or ("disk" if query.wants_disks else query.kind))
     kept = np.ones(len(view), dtype=bool)
     for condition in query.conditions:
         kept &= _matches(view, condition)
@@ -144,14 +146,14 @@ def select(market: Market, query: Query, now: float) -> tuple[View, Ints]:
     return view, found[np.lexsort(keys)]
 
 
-def _conditions(key: str, tests: Any) -> list[Condition]:
+def conditions(key: str, field: Field, tests: Any) -> list[Condition]:
+    """Return the comparisons of one filter, ``{op: value, ...}`` on ``field``; :class:`BadRequestError` if unusable."""
     if not isinstance(tests, Mapping):
         raise BadRequestError(f"{key}: expected an object of operator and value, got {_short(tests)}")
-    return [_condition(key, op, value) for op, value in tests.items()]
+    return [_condition(key, field, op, value) for op, value in tests.items()]
 
 
-def _condition(key: str, op: str, value: Any) -> Condition:
-    field = FIELDS[key]
+def _condition(key: str, field: Field, op: str, value: Any) -> Condition:
     if op in ("in", "notin"):
         if not isinstance(value, list):
             raise BadRequestError(f"{key}: operator {op} needs a list, got {_short(value)}")
@@ -189,7 +191,7 @@ def _truth(value: float | str) -> float | None:
 
 
 def _text(value: float | str) -> str:
-    return _normal(str(value))
+    return normal(str(value))
 
 
 def _version(value: float | str) -> float | None:
@@ -223,12 +225,13 @@ def _matches(view: View, condition: Condition) -> Mask:
     if kind == "nothing":
         return np.zeros(len(view), dtype=bool)
     if kind in ("text", "country"):
-        return _text_matches(view.words(column), condition, country if kind == "country" else _normal)
+        return _text_matches(view.words(column), condition, country if kind == "country" else normal)
     values = view[column].astype(np.float64)
-    return np.asarray(_compare(condition, values) & ~np.isnan(values))
+    return np.asarray(compare(condition, values) & ~np.isnan(values))
 
 
-def _compare(condition: Condition, values: Array) -> Array:
+def compare(condition: Condition, values: Array) -> Array:
+    """Return which values satisfy a condition; the caller sees to nulls among them."""
     op, wanted = condition.op, condition.values
     if op in ("in", "notin"):
         known = [value for value in wanted if value is not None]
@@ -243,11 +246,11 @@ def _compare(condition: Condition, values: Array) -> Array:
 def _text_matches(words: Words, condition: Condition, key: Callable[[str], str]) -> Mask:
     # The vocabulary is short: compare each word once, then look the rows up.
     vocabulary = np.array([key(word) for word in words.vocabulary], dtype=object)
-    matching = np.append(_compare(condition, vocabulary), False)
+    matching = np.append(compare(condition, vocabulary), False)
     return np.asarray(matching[words.codes], dtype=bool)
 
 
-def _normal(text: str) -> str:
+def normal(text: str) -> str:
     """Return a text as it is compared: the client writes blanks as underscores."""
     return text.replace("_", " ").strip()
 

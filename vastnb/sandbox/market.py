@@ -8,6 +8,7 @@ time does not depend on how the clock got there. The path of a question:
 3. :meth:`Market.rows` turns the few rows of a page into dicts.
 """
 
+import functools
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -26,7 +27,8 @@ _ID_END = 2**31
 MAX_OFFERS = 200_000
 KINDS = ("on-demand", "bid", "reserved")
 _DAY_S = 86400.0
-_DISKS = "disk"
+_PRICES = ("host_price", "host_bid")
+_DATES = ("end_date", "seen_at", "reliability_now")
 _KEPT_VIEWS = 8
 _PARTS = (
     "discountTotalHour", "discountedTotalPerHour", "diskHour", "gpuCostPerHour", "slaPremiumPerHour", "totalHour",
@@ -34,16 +36,49 @@ _PARTS = (
 
 
 class State:
-    """Who is listed, busy and priced how, during one minute."""
+    """Who is listed, busy and priced how, during one minute; each part is worked out when it is asked for.
 
-    def __init__(self, market: "Market", minute: float) -> None:
+    Parameters
+    ----------
+    market
+        Whose state.
+    minute
+        Epoch seconds; an array gives each machine a time of its own.
+    """
+
+    def __init__(self, market: "Market", minute: float | Floats) -> None:
         self._market, self._seed, self._at = market, market.seed, minute
-        machines = market.layout.machines
-        self._number = np.arange(len(machines["model"]))
-        self.machines = self._prices(machines) | self._dates(machines)
-        up, busy = self._up(machines), self._busy(machines)
-        self.listed, self.rentable = self._offered(up, busy)
-        self.offer_id = self._ids(machines)
+        self._number = np.arange(len(market.layout.machines["model"]))
+
+    @functools.cached_property
+    def prices(self) -> layout.Columns:
+        """``host_price`` and ``host_bid`` per machine: what the host gets for one GPU and hour."""
+        return self._prices(self._market.layout.machines)
+
+    @functools.cached_property
+    def dates(self) -> layout.Columns:
+        """``end_date``, ``seen_at`` and ``reliability_now`` per machine."""
+        return self._dates(self._market.layout.machines)
+
+    @functools.cached_property
+    def listed(self) -> NDArray[np.bool_]:
+        """Which slots are listed; all of a machine or none."""
+        return self._listed_and_rentable[0]
+
+    @functools.cached_property
+    def rentable(self) -> NDArray[np.bool_]:
+        """Which slots nobody else has rented."""
+        return self._listed_and_rentable[1]
+
+    @functools.cached_property
+    def offer_id(self) -> Ints:
+        """The id of each slot's offer."""
+        return self._ids(self._market.layout.machines)
+
+    @functools.cached_property
+    def _listed_and_rentable(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        machines = self._market.layout.machines
+        return self._offered(self._up(machines), self._busy(machines))
 
     def _period(self, table: layout.Columns, name: str) -> Ints:
         return period(self._at, table[f"{name}_s"], table[f"{name}_phase"])
@@ -69,7 +104,7 @@ class State:
         epoch = self._period(machines, "relist")
         relisted = (epoch + 1) * machines["relist_s"] - machines["relist_phase"]
         more = between(unit(self._seed, "duration", self._number, epoch), catalog.DURATION_S)
-        drift = normal(self._seed, "reliable", self._number, np.full(1, self._at // _DAY_S))
+        drift = normal(self._seed, "reliable", self._number, np.atleast_1d(self._at // _DAY_S))
         wear = (1 - machines["reliability"]) * np.exp(0.1 * drift)
         return {
             # An offer outlives its listing, so no listed offer has ever ended.
@@ -158,8 +193,12 @@ class View:
         """Return a column of the machines, per row."""
         if name == "volume_id":
             return _ID_END - len(self.layout.machines["host"]) + self._machines
-        table = self._state.machines if name in self._state.machines else self.layout.machines
-        return np.asarray(table[name][self._machines])
+        return np.asarray(self._table(name)[name][self._machines])
+
+    def _table(self, name: str) -> layout.Columns:
+        if name in _PRICES:
+            return self._state.prices
+        return self._state.dates if name in _DATES else self.layout.machines
 
     def slot(self, name: str) -> Array:
         """Return a column of the slots, per row."""
@@ -181,13 +220,21 @@ class View:
         return list(range(first + 1, first + 1 + count))
 
 
-class DiskView(View):
-    """What a search for ``num_gpus == 0`` finds: machines that let their disk without a GPU."""
+class VolumeView(View):
+    """The volume offers: one for each listed machine that lets disk, whether its GPUs are free or not."""
 
     def _listed(self) -> Ints:
-        machine = self.layout.slots["machine"]
-        first = np.concatenate(([True], machine[1:] != machine[:-1]))
-        return np.flatnonzero(self._state.listed & first & self.layout.machines["volumes"][machine])
+        slots = self.layout.slots
+        first = np.concatenate(([True], slots["machine"][1:] != slots["machine"][:-1]))
+        return np.flatnonzero(self._state.listed & first & self.layout.machines["volumes"][slots["machine"]])
+
+    def _formula(self, name: str) -> Formula:
+        own = {"id": HIDDEN["volume_id"], "disk_space": NUMBERS["avail_vol_size"][1]}
+        return own.get(name) or super()._formula(name)
+
+
+class DiskView(VolumeView):
+    """What a search for ``num_gpus == 0`` finds: machines that let their disk without a GPU."""
 
     def _formula(self, name: str) -> Formula:
         nothing = ("num_gpus", "gpu_ram", "cpu_ram", "compute_cap", "total_flops", "dlperf", "bw_nvlink")
@@ -196,7 +243,8 @@ class DiskView(View):
         fixed = {"cpu_cores": 256, "gpu_frac": 1.0, "min_bid": 0.01, "on_demand_base": 0.01}
         if name in fixed:
             return lambda v: np.full(len(self), fixed[name])
-        return (lambda v: v["volume_id"]) if name == "id" else super()._formula(name)
+        # The whole disk, unlike a volume offer.
+        return NUMBERS[name][1] if name == "disk_space" else super()._formula(name)
 
     def words(self, name: str) -> Words:
         """Return a text column; there is no GPU to name."""
@@ -207,6 +255,10 @@ class DiskView(View):
             if name == "resource_type"
             else super().words(name)
         )
+
+
+_DISKLIKE: dict[str, type[View]] = {"disk": DiskView, "volume": VolumeView}
+"""The views beside the :data:`KINDS` of rental."""
 
 
 class Market:
@@ -246,16 +298,24 @@ class Market:
 
     def view(self, now: float, allocated_storage: float = 8.0, kind: str = "on-demand") -> View:
         """Return the offers listed at ``now`` (epoch seconds), priced for a disk of ``allocated_storage`` GB."""
-        if kind not in (*KINDS, _DISKS):
+        if kind not in (*KINDS, *_DISKLIKE):
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
         key = (now, allocated_storage, kind)
         with self._lock:
             if key not in self._views:
                 if len(self._views) >= _KEPT_VIEWS:
                     self._views.pop(next(iter(self._views)))
-                make, shown = (DiskView, "on-demand") if kind == _DISKS else (View, kind)
-                self._views[key] = make(self, self._state_at(now), now, allocated_storage, shown)
+                make, shown = (_DISKLIKE[kind], "on-demand") if kind in _DISKLIKE else (View, kind)
+                self._views[key] = make(self, self.state(now), now, allocated_storage, shown)
             return self._views[key]
+
+    def state(self, now: float) -> State:
+        """Return the state of the minute that ``now`` is in."""
+        minute = now // 60 * 60
+        with self._lock:
+            if self._state is None or self._state[0] != minute:
+                self._state = (minute, State(self, minute))
+            return self._state[1]
 
     def table(self, now: float, allocated_storage: float = 8.0, kind: str = "on-demand") -> dict[str, Array]:
         """Return every column that can be filtered, row by row as in :meth:`view`.
@@ -302,12 +362,6 @@ class Market:
         with self._lock:
             self._taken[np.fromiter(gpu_ids, dtype=np.int64) - 1] = taken
             self._views.clear()
-
-    def _state_at(self, now: float) -> State:
-        minute = now // 60 * 60
-        if self._state is None or self._state[0] != minute:
-            self._state = (minute, State(self, minute))
-        return self._state[1]
 
 
 def rows(view: View, indices: Ints) -> list[dict[str, Any]]:

@@ -24,13 +24,14 @@ import tornado.iostream
 import tornado.web
 
 from . import endpoints
-from .answers import Answer, Request, Service, loggable, refusal
+from .answers import Service
 from .books import key_digest
 from .control import Control
 from .failures import SPOILT, STATUSES, too_frequent_json, too_frequent_text
 from .faults import Fault
 from .limits import Limits
 from .log import Log, Record
+from .replies import Answer, Request, loggable, refusal
 
 ADDRESS = "127.0.0.1"
 MARK = "X-Vastnb-Sandbox"

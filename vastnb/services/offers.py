@@ -144,7 +144,7 @@ def _fetch(client: Client, query: Query, max_requests: int, *, refresh: bool, ra
         answer = client.page(query, body=body, refresh=refresh, raw=raw)
         page = _only_new(answer, seen, raw=raw)
         fetched.pages.append(page)
-        values = page.values(name)
+        values = page.values
         fetched.skewed |= bound is not None and _outside(values, bound, direction)
         if query.limit is not None and fetched.rows >= query.limit:
             fetched.complete = not fetched.skewed
@@ -201,8 +201,6 @@ def _joined(fetched: _Fetched, query: Query, client: Client, *, raw: bool) -> pd
 
 def _about(fetched: _Fetched, query: Query, client: Client, returned: int, *, raw: bool) -> dict[str, Any]:
     """JSON-safe, and all that a reader needs to judge the frame."""
-    from vastnb.vast.types.frames import unknown_fields
-
     answers = [page.answer for page in fetched.pages]
     return {
         "kind": "raw offers" if raw else "offers",
@@ -223,7 +221,7 @@ def _about(fetched: _Fetched, query: Query, client: Client, returned: int, *, ra
         "returned": returned,
         "complete": fetched.complete,
         "dropped_by_recheck": sum(page.contradicting for page in fetched.pages),
-        "unknown_fields": sorted({name for page in fetched.pages for name in unknown_fields(page.table)}),
+        "unknown_fields": sorted({name for page in fetched.pages for name in page.unknown}),
         "notes": list(query.notes),
     }
 
@@ -272,10 +270,13 @@ def _nothing_of_it(client: Client, query: Query, requests_left: int) -> list[str
 
 def _removed(query: Query, page: Page) -> list[str]:
     """How many rows of a broader search each condition alone would leave out."""
+    from vastnb.vast.types.frames import decode, table_of
+
+    columns = table_of(decode(page.body, "offers")).columns
     lines = [f"of the {page.received}{_or_more(page)} cheapest without these conditions, each alone would do this:"]
     for name, words in query.written.items():
         if name != "gpu_name":
-            stay = sum(kept_rows(_alone(query, name), page.table.columns, page.received).rows)
+            stay = sum(kept_rows(_alone(query, name), columns, page.received).rows)
             lines.append(f"{words}: removes {page.received - stay}, leaves {stay}")
     return lines
 

@@ -118,7 +118,7 @@ def _cells(frame: pd.DataFrame) -> _Cells:
     columns = [_formatted(column, part[column.name].tolist()) for column in shown]
     return _Cells(
         heads=tuple((column.head, "" if column.form.endswith("%") else column.unit) for column in shown),
-        left=tuple(column.dtype == "str" for column in shown),
+        left=tuple(column.dtype in ("str", "boolean") for column in shown),
         rows=tuple(zip(*columns, strict=True)),
         more=len(frame) - len(part),
     )
@@ -158,6 +158,10 @@ def _absent(value: Any) -> bool:
 
 
 def _form(column: Column, known: Sequence[Any]) -> Callable[[Any], str]:
+    if column.dtype == "boolean":
+        return lambda v: "yes" if v else ""
+    if column.dtype.startswith("datetime"):
+        return lambda v: f"{v:%Y-%m-%d %H:%M:%S}"
     if column.form == "usd":
         digits = _money_digits(known)
         return lambda v: f"{v:,.{digits}f}"
@@ -175,6 +179,8 @@ def _money_digits(known: Sequence[float]) -> int:
 def _captions(frame: pd.DataFrame, cells: _Cells) -> list[str]:
     about = frame.attrs["vastnb"]
     if about["kind"] not in ("offers", "gpus"):
+        if about["kind"].startswith("call"):
+            return [] if len(frame) else ["No calls yet."]
         return [] if len(frame) else [f"Nothing has {plain(about.get('word', ''))!r} in its name or meaning."]
     if about["kind"] == "gpus":
         models = "1 model" if len(frame) == 1 else f"{len(frame):,} models"

@@ -2,6 +2,8 @@
 
 requests-cache 1.3 retries ``BEGIN IMMEDIATE`` for ever, whatever the error: a read-only file, or a suspended laptop that
 holds the lock, would hang every kernel. `_PatientDict` waits a second and then raises, which `Store` turns into a miss.
+
+The file does not grow for ever: what is over, then what is oldest, makes room for what comes (`_TrimmedDict`).
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar, NamedTuple
 
-from requests_cache import BaseCache, SQLiteCache, SQLiteDict
+from requests_cache import BaseCache, CachedResponse, SQLiteCache, SQLiteDict
 
 from vastnb.infra.cache.store import serializer
 
@@ -23,6 +26,9 @@ __all__ = ["open_local", "open_memory"]
 
 log = logging.getLogger("vastnb.cache")
 _BUSY_MS = 1000
+_WRITES_BETWEEN_LOOKS = 50
+_FULL_AGAIN = 0.8
+"""How much of what it may hold is left in a file after it was trimmed."""
 
 
 class _PatientDict(SQLiteDict):
@@ -66,11 +72,84 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+class _Row(NamedTuple):
+    """An entry as it is sorted: those that are over before those that live, then by age."""
+
+    lives: bool
+    created: float
+    key: str
+    size: int
+
+
+def _to_go(rows: Iterable[_Row], excess: float) -> list[str]:
+    """The keys of what is over, and of the oldest of the rest until `excess` bytes are free."""
+    keys, freed = [], 0
+    for row in sorted(rows):
+        if row.lives and freed >= excess:
+            break
+        keys.append(row.key)
+        freed += row.size
+    return keys
+
+
+class _TrimmedDict(_PatientDict):
+    """Looks at the size of its file now and then, and makes room where it is too large."""
+
+    def __init__(self, path: Path, table_name: str, *, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        # A process that writes but once, as a shell command does, looks as well.
+        self._writes, self._bytes = _WRITES_BETWEEN_LOOKS, 0
+        super().__init__(path, table_name, with_codec=True)
+
+    def __setitem__(self, key: str, value: CachedResponse) -> None:
+        super().__setitem__(key, value)
+        self._writes, self._bytes = self._writes + 1, self._bytes + value.size
+        if self._writes >= _WRITES_BETWEEN_LOOKS or self._bytes > self._max_bytes / 10:
+            self._writes = self._bytes = 0
+            self._trim()
+
+    def clear(self) -> None:
+        """Delete all entries and give their room back; other kernels never find the table gone."""
+        self.bulk_delete(list(self))
+        with self.connection() as connection:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _trim(self) -> None:
+        if self.size() <= self._max_bytes:
+            return
+        used = self._used_bytes()
+        if used > self._max_bytes:
+            self.bulk_delete(_to_go(map(self._row, list(self)), used - _FULL_AGAIN * self._max_bytes))
+
+    def _used_bytes(self) -> int:
+        """The size of the file without the room that deleted entries left: only VACUUM would make it smaller."""
+        with self.connection() as connection:
+            pages, free, size = (
+                connection.execute(f"PRAGMA {what}").fetchone()[0]
+                for what in ("page_count", "freelist_count", "page_size")
+            )
+        return int((pages - free) * size)
+
+    def _row(self, key: str) -> _Row:
+        kept = self.get(key)
+        if kept is None:
+            return _Row(lives=False, created=0.0, key=key, size=0)
+        return _Row(not kept.is_expired, kept.created_at.timestamp(), key, kept.size)
+
+
 class _PatientCache(SQLiteCache):
-    def __init__(self, path: Path) -> None:
+    kind: ClassVar[str] = "sqlite"
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
         BaseCache.__init__(self, cache_name=str(path))
-        self.responses = _PatientDict(path, "responses", with_codec=True)
+        self.responses = _TrimmedDict(path, "responses", max_bytes=max_bytes)
         self.redirects = _PatientDict(path, "redirects", with_codec=False)
+        self.where = str(path)
+
+    def clear(self) -> None:
+        """Delete all entries. Where that fails the file stays; SQLiteCache would delete it under other kernels."""
+        self.responses.clear()
 
 
 def open_memory() -> BaseCache:
@@ -78,13 +157,15 @@ def open_memory() -> BaseCache:
     return BaseCache()
 
 
-def open_local(path: Path) -> BaseCache:
+def open_local(path: Path, *, max_mb: int = 200) -> BaseCache:
     """The cache file at `path`, made private; a corrupt file is set aside, an unusable place means memory.
 
     Parameters
     ----------
     path
         The file; its folder is made with mode 0700, the file with 0600.
+    max_mb
+        Megabytes that it may hold.
     """
     try:
         _make_private(path)
@@ -96,7 +177,7 @@ def open_local(path: Path) -> BaseCache:
             _set_aside(path, error)
             _make_private(path)
             _check(path)
-        return _PatientCache(path)
+        return _PatientCache(path, max_mb * 1_000_000)
     except (OSError, sqlite3.Error) as error:
         log.warning("the cache file %s cannot be used (%s); keeping answers in memory", path, error)
         return open_memory()

@@ -17,7 +17,7 @@ import email.utils
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ from pydantic import ValidationError
 
 from vastnb.errors import AuthError, OfferGoneError, ResponseError, SandboxOfferError, VastError
 from vastnb.infra._httpx import Signer, httpx, open_wire
-from vastnb.infra.cache import CachingTransport, Store, identity, open_local, open_memory
+from vastnb.infra.cache import CachingTransport, Store, identity, open_backend, open_memory
 from vastnb.infra.calls import Answer, RetryPolicy, RetryTransport, Wait, answer_of
 from vastnb.infra.config import Settings
 from vastnb.infra.monitoring import CallLog, CallRecord
@@ -42,8 +42,6 @@ from vastnb.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from vastnb.vast.types.frames import WireTable
 
 __all__ = ["FIRST_SANDBOX_ID", "Client", "Page"]
 
@@ -60,17 +58,14 @@ class Page:
     """Rows in the answer, before any was left out."""
     contradicting: int
     """Rows left out because they do not meet the filter they answer."""
-    table: WireTable
-    """The answer as it came."""
+    values: list[float]
+    """The wire values of the first column of the order, of all rows; empty if any is no number."""
+    unknown: tuple[str, ...]
+    """Fields that no table of ours knows."""
+    body: bytes
     answer: Answer
     sandbox: bool
     seen_at: datetime
-
-    def values(self, field: str) -> list[float]:
-        """The numbers of one wire field, in the answer's order; empty if any is none."""
-        found = self.table.columns.get(field, ())
-        numbers = [float(v) for v in found if isinstance(v, (int, float)) and not isinstance(v, bool)]
-        return numbers if len(numbers) == len(found) else []
 
 
 class Client:
@@ -110,6 +105,7 @@ class Client:
         """The calls made through this client."""
         self._on_wait, self._cache_folder = on_wait, cache_folder
         self._opened: tuple[httpx.Client, CachingTransport] | None = None
+        self._pacer: Pacer | None = None
         self._lock = threading.Lock()
 
     @property
@@ -143,23 +139,23 @@ class Client:
         endpoint = ENDPOINTS["search offers" if form == "bundles" else "search asks"]
         payload = sent if form == "bundles" else {"select_cols": ["*"], "q": sent}
         response = self._ask(endpoint, json=payload, refresh=refresh)
-        table = _at(endpoint, lambda: frames.decode(response.content, "offers"))
-        kept = kept_rows(query, table.columns, table.count)
-        fresh = _first_of_each(table, kept.rows)
         seen_at = _server_time(response)
-        frame = _at(
-            endpoint,
-            lambda: (
-                frames.raw_frame(table) if raw else frames.offers_frame(table, rental=query.rental, seen_at=seen_at)
-            ),
-        )
-        if not all(fresh):
-            frame = frame[fresh].reset_index(drop=True)
+        judge = _Judge(query)
+        try:
+            read = frames.read_offers(
+                response.content, rental=query.rental, seen_at=seen_at, judge=judge, watch=query.order[0][0]
+            )
+            frame = frames.raw_frame(frames.decode(response.content, "offers")) if raw else read.frame
+        except ResponseError as error:
+            error.endpoint = f"{endpoint.method} {endpoint.path}"
+            raise
         return Page(
-            frame=frame,
-            received=table.count,
-            contradicting=kept.contradicting,
-            table=table,
+            frame=frame[judge.rows].reset_index(drop=True) if raw else frame,
+            received=read.received,
+            contradicting=judge.contradicting,
+            values=read.watched,
+            unknown=read.unknown,
+            body=response.content,
             answer=answer_of(response),
             sandbox="x-vastnb-sandbox" in response.headers,
             seen_at=seen_at,
@@ -248,6 +244,12 @@ class Client:
         if self._opened is not None:
             self._opened[1].invalidate(*tags)
 
+    def closed_until(self) -> dict[str, float]:
+        """Operations whose daily quota is used up, and until when, in seconds since 1970."""
+        pacer = self._pacer
+        found = {e.name: pacer.closed_until(f"{self.account} {e.name}") for e in ENDPOINTS.values()} if pacer else {}
+        return {name: until for name, until in found.items() if until is not None}
+
     def close(self) -> None:
         """Close connections and cache. A later request opens them again."""
         with self._lock:
@@ -295,20 +297,21 @@ class Client:
             raise
         finally:
             told = answer_of(came[0]) if came else Answer()
+            status, size = (came[0].status_code, len(came[0].content)) if came else (None, 0)
             self.log.add(
                 CallRecord(
-                    at,
-                    endpoint.name,
-                    what,
-                    came[0].status_code if came else None,
-                    (time.perf_counter() - started) * 1000,
-                    told.from_cache,
-                    told.stale,
-                    told.repeats,
-                    told.waited_s,
-                    len(came[0].content) if came else 0,
-                    code,
-                )  # fmt: skip
+                    at=at,
+                    operation=endpoint.name,
+                    endpoint=what,
+                    status=status,
+                    latency_ms=(time.perf_counter() - started) * 1000,
+                    from_cache=told.from_cache,
+                    stale=told.stale,
+                    repeats=told.repeats,
+                    waited_s=told.waited_s,
+                    size=size,
+                    error=code,
+                )
             )
 
     def _require_account(self) -> None:
@@ -345,7 +348,7 @@ class Client:
         signer = Signer(open_wire(settings.url), settings.api_key, settings.url)
         paced = self._paced(signer) if settings.pacing == "on" else signer
         retry = RetryTransport(paced, RetryPolicy(attempts=settings.retries + 1), on_wait=self._on_wait)
-        disk = open_local(self._cache_file()) if settings.cache.backend == "sqlite" else open_memory()
+        disk = open_backend(settings.cache, self._cache_file(), account=self.account, local=settings.local)
         cache = CachingTransport(retry, self.account, disk=Store(disk), memory=Store(open_memory()))
         timeout = httpx.Timeout(settings.timeout_s, connect=min(10.0, settings.timeout_s))
         http = httpx.Client(
@@ -358,8 +361,8 @@ class Client:
         return http, cache
 
     def _paced(self, below: httpx.BaseTransport) -> PacingTransport:
-        pacer = Pacer(self._folder() / "pacing.sqlite")
-        return PacingTransport(below, pacer, self.account, on_wait=self._on_wait)
+        self._pacer = Pacer(self._folder() / "pacing.sqlite")
+        return PacingTransport(below, self._pacer, self.account, on_wait=self._on_wait)
 
     def _cache_file(self) -> Path:
         return self._folder() / "http.sqlite"
@@ -368,14 +371,6 @@ class Client:
         """A service on this computer is a sandbox or a test: what it says never mixes with what Vast says."""
         folder = self._cache_folder or platformdirs.user_cache_path("vastnb")
         return folder / "local" / self.account if self.settings.local else folder
-
-
-def _at(endpoint: Endpoint, act: Callable[[], Any]) -> Any:
-    try:
-        return act()
-    except ResponseError as error:
-        error.endpoint = f"{endpoint.method} {endpoint.path}"
-        raise
 
 
 def _server_time(response: httpx.Response) -> datetime:
@@ -387,14 +382,24 @@ def _server_time(response: httpx.Response) -> datetime:
     return told.astimezone(UTC)
 
 
-def _first_of_each(table: WireTable, keep: list[bool]) -> list[bool]:
-    """`keep` without the later rows of an offer that an answer repeats."""
-    ids = table.columns.get("ask_contract_id") or table.columns.get("id") or ()
-    if not ids:
-        return keep
-    seen: set[Any] = set()
-    fresh = []
-    for offer_id, stays in zip(ids, keep, strict=True):
-        fresh.append(stays and offer_id not in seen)
-        seen.add(offer_id if stays else None)
-    return fresh
+class _Judge:
+    """Which rows of an answer stay: those that meet the query, and of an offer that is repeated the first."""
+
+    def __init__(self, query: Query) -> None:
+        self._query, self._seen = query, set[Any]()
+        self.rows: list[bool] = []
+        self.contradicting = 0
+
+    def __call__(self, columns: Mapping[str, Sequence[Any]], count: int) -> list[bool]:
+        kept = kept_rows(self._query, columns, count)
+        self.contradicting += kept.contradicting
+        ids = columns.get("ask_contract_id") or columns.get("id") or [None] * count
+        fresh = [stays and self._first(offer_id) for offer_id, stays in zip(ids, kept.rows, strict=True)]
+        self.rows += fresh
+        return fresh
+
+    def _first(self, offer_id: Any) -> bool:
+        if offer_id is None or offer_id in self._seen:
+            return offer_id is None
+        self._seen.add(offer_id)
+        return True

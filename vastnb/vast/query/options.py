@@ -88,5 +88,5 @@ def _order_field(name: str, names: dict[str, Column]) -> str:
         return column.ask.field
     if name in UNFILTERED:
         raise QueryError(f"the service cannot sort by {name}", hint=f"search first, then df.sort_values({name!r})")
-    near = difflib.get_close_matches(name, [*names, *_ORDER_ALSO], 1, 0.5)
+    near = difflib.get_close_matches(name, [*names, *_ORDER_ALSO], 1, 0.6)
     raise QueryError(f"no such column to sort by: {name}", suggestion=near[0] if near else None)

@@ -212,7 +212,7 @@ def _column(text: str, clause: Clause, names: dict[str, Column]) -> Column:
             hint=f"search first, then df[df.{clause.name.lower()} ...]",
         )
     known = [*names, "verified", "region", "cpu_ram_gb"]
-    near = difflib.get_close_matches(clause.name.lower(), known, 1, 0.5)
+    near = difflib.get_close_matches(clause.name.lower(), known, 1, 0.6)
     raise QueryError(
         f"no such field: {clause.name}",
         text=text,

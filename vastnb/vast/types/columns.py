@@ -384,7 +384,36 @@ FAULT_TABLE: tuple[Column, ...] = (
 )
 """Columns of ``%vast sandbox --fault list``."""
 
+CALLS: tuple[Column, ...] = (
+    Column("at", "datetime64[us, UTC]", "when it began, by this computer's clock", "UTC", head="At"),
+    Column("operation", "str", "what was asked", head="Operation"),
+    Column("endpoint", "str", "method and path"),
+    Column("status", "Int64", "HTTP status; NA if no answer came", head="Status", form="d"),
+    _number("latency_ms", "", "from the call to the answer, waiting included", "ms", head="Latency", form=",.1f"),
+    Column("from_cache", "boolean", "answered without asking the service", head="From cache"),
+    Column("stale", "boolean", "an old answer that stood in for one that did not come"),
+    Column("repeats", "Int64", "how often it was sent again", head="Repeats", form="d"),
+    _number("waited_s", "", "of it, waiting for the service's limits", "s", head="Waited", form=".1f"),
+    Column("size_bytes", "Int64", "length of the answer", "bytes"),
+    Column("error", "str", "code of the error, empty for a success", head="Error"),
+)
+"""Columns of `vastnb.calls`."""
+
+CALL_SUMMARY: tuple[Column, ...] = (
+    Column("operation", "str", "what was asked", head="Operation"),
+    Column("calls", "Int64", "how often", head="Calls", form="d"),
+    Column("from_cache", "Int64", "of them answered without asking the service", head="From cache", form="d"),
+    Column("errors", "Int64", "of them failed", head="Errors", form="d"),
+    Column("repeats", "Int64", "how often one was sent again", head="Repeats", form="d"),
+    _number("p50_ms", "", "median latency of those that asked the service", "ms", head="Median", form=",.1f"),
+    _number("p95_ms", "", "latency that 95 % of them kept", "ms", head="95 %", form=",.1f"),
+    _number("waited_s", "", "waiting for the service's limits, together", "s", head="Waited", form=".1f"),
+)
+"""Columns of `vastnb.calls` with ``summary=True``."""
+
 KINDS: dict[str, tuple[Column, ...]] = {
+    "calls": CALLS,
+    "call summary": CALL_SUMMARY,
     "offers": OFFERS,
     "gpus": GPUS,
     "fields": FIELD_TABLE,

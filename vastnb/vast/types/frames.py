@@ -1,8 +1,10 @@
 """JSON of the wire -> columns -> `DataFrame`, column by column: no object is made for a row.
 
-1. `decode` parses the body and turns rows into columns of wire values, whatever the order of their fields.
-2. The caller may judge rows by those (`vast.query.kept_rows`).
-3. `offers_frame` converts units and dtypes by the column table, adds what is computed, keeps what is unknown.
+1. `pieces` cuts a long body at the borders of offers: half a megabyte at a time is decoded, put into columns and forgotten,
+   which is faster than the whole (it stays in the processor's cache) and takes a tenth of the memory.
+2. `table_of` turns the rows of a piece into columns of wire values; the caller may judge rows by those.
+3. `_MAKERS` turn each column of each piece into arrays; at the end the pieces are joined, units converted by the column table,
+   what is computed added, and what is unknown kept.
 
 What is absent is NA. What is impossible (a negative speed, CUDA 580) is NA. What is no number where a number belongs is a
 `ResponseError` with its place.
@@ -10,12 +12,14 @@ What is absent is NA. What is impossible (a negative speed, CUDA 580) is NA. Wha
 
 from __future__ import annotations
 
+import gc
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -25,21 +29,57 @@ from vastnb.errors import ResponseError
 from vastnb.vast.types.columns import DROPPED, FIELDS, KINDS, OFFERS, Column
 from vastnb.vast.types.sizes import nominal_gb
 
-__all__ = ["WireTable", "decode", "empty_frame", "frame_of", "offers_frame", "raw_frame"]
+try:
+    import pyarrow as pa
+except ImportError:  # pandas keeps texts as objects then
+    pa = None
+
+__all__ = [
+    "OffersRead",
+    "WireTable",
+    "decode",
+    "empty_frame",
+    "frame_of",
+    "offers_frame",
+    "raw_frame",
+    "read_offers",
+    "table_of",
+]
 
 _LARGEST_EXACT = 2**53
+_PIECE_BYTES = 1 << 19
+_WHOLE_BELOW = 3 * _PIECE_BYTES
+_KNOWN = {c.source for c in (*OFFERS, *FIELDS)} | set(DROPPED) | {"gpu_total_ram"}
+_TEXT = "str"
+
+Judge = Callable[[Mapping[str, Sequence[Any]], int], list[bool]]
 
 
 @dataclass(frozen=True, slots=True)
 class WireTable:
-    """An answer's rows as columns of wire values, in the answer's order."""
+    """Rows as columns of wire values, in the answer's order."""
 
     columns: Mapping[str, Sequence[Any]]
     count: int
-    rows: list[dict[str, Any]]
 
 
-def decode(body: bytes, key: str) -> WireTable:
+@dataclass(frozen=True, slots=True)
+class OffersRead:
+    """An answer to a search, read."""
+
+    frame: pd.DataFrame
+    """The rows that were judged good."""
+    received: int
+    watched: list[float]
+    """The wire values of one field, of all rows; empty if any is no number."""
+    unknown: tuple[str, ...]
+    """Fields that no table of ours knows."""
+
+
+# ---------------------------------------------------------------- bytes into columns of wire values
+
+
+def decode(body: bytes, key: str) -> list[dict[str, Any]]:
     """The rows below `key` of a JSON answer.
 
     Raises
@@ -58,18 +98,45 @@ def decode(body: bytes, key: str) -> WireTable:
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise ResponseError(f"expected an object, got {_short(row)}", path=f"$.{key}[{number}]")
-    return table_of(rows)
+    return rows
 
 
 def table_of(rows: list[dict[str, Any]]) -> WireTable:
     """Rows into columns; a field that some rows lack is None there."""
     if not rows:
-        return WireTable({}, 0, rows)
+        return WireTable({}, 0)
     names = tuple(rows[0])
     if all(map(names.__eq__, map(tuple, rows))):
-        return WireTable(dict(zip(names, zip(*map(dict.values, rows), strict=True), strict=True)), len(rows), rows)
+        return WireTable(dict(zip(names, zip(*map(dict.values, rows), strict=True), strict=True)), len(rows))
     every = dict.fromkeys(name for row in rows for name in row)
-    return WireTable({name: [row.get(name) for row in rows] for name in every}, len(rows), rows)
+    return WireTable({name: [row.get(name) for row in rows] for name in every}, len(rows))
+
+
+def pieces(body: bytes, key: str) -> Iterator[list[dict[str, Any]]]:
+    """The rows of `decode`, some half megabyte of JSON at a time.
+
+    A cut is made only between ``}`` and ``{"<first field>":``, which cannot stand inside a text; if it stood inside a nested
+    list, the piece before it would not be JSON, and `ValueError` is raised: then the body has to be read whole.
+    """
+    prefix = b'{"%b":' % key.encode()
+    start = body.find(b"[") + 1
+    end = body.rfind(b"]")
+    first_field = body[start : body.find(b":", start) + 1].lstrip()
+    plain = body[:start].replace(b" ", b"") == prefix + b"[" and body[end:].strip() == b"]}"
+    if len(body) < _WHOLE_BELOW or not plain or not first_field.startswith(b'{"'):
+        yield decode(body, key)
+        return
+    border = next(
+        (b for b in (b"}, " + first_field, b"}," + first_field) if body.find(b, start, start + 65536) > 0), None
+    )
+    if border is None:
+        raise ValueError("no border between offers")
+    at = start
+    while at < end:
+        cut = body.find(border, at + _PIECE_BYTES, end)
+        upto = end if cut < 0 else cut + 1
+        yield orjson.loads(b"[%b]" % body[at:upto])
+        at = end if cut < 0 else cut + len(border) - len(first_field)
 
 
 def _parsed(body: bytes) -> Any:
@@ -84,61 +151,58 @@ def _parsed(body: bytes) -> Any:
         raise ResponseError(f"expected JSON, got {start!r}", original=error) from error
 
 
-def offers_frame(table: WireTable, *, rental: str, seen_at: datetime) -> pd.DataFrame:
-    """A frame of offers: the pinned columns, then known further fields, then unknown ones under their own names.
+# ---------------------------------------------------------------- columns of wire values into a frame
+
+
+def read_offers(
+    body: bytes, *, rental: str, seen_at: datetime, judge: Judge | None = None, watch: str = ""
+) -> OffersRead:
+    """An answer to a search as a frame of offers.
 
     Parameters
     ----------
-    table
-        Wire values.
+    body
+        The answer.
     rental
         What the prices are for.
     seen_at
         The service's clock when it answered, UTC.
+    judge
+        Given columns of wire values and their length, says which rows stay.
+    watch
+        A field whose wire values are wanted too.
+
+    Raises
+    ------
+    ResponseError
+        Another shape than documented, or a value of the wrong kind, with its place.
+    """
+    with _without_collector():
+        try:
+            return _read(pieces(body, "offers"), rental, seen_at, judge, watch)
+        except (ValueError, TypeError, AttributeError):  # a cut that was none, or NaN: read it whole
+            return _read(iter([decode(body, "offers")]), rental, seen_at, judge, watch)
+
+
+def offers_frame(rows: list[dict[str, Any]], *, rental: str, seen_at: datetime) -> pd.DataFrame:
+    """Rows as a frame of offers: the pinned columns, then known further fields, then unknown ones under their own names.
 
     Returns
     -------
     DataFrame
         RangeIndex, one row an offer; columns and dtypes as in `docs/columns.md`, also when empty.
-
-    Raises
-    ------
-    ResponseError
-        A value of the wrong kind, with its place.
     """
-    made: dict[str, Any] = {}
-    for column in OFFERS:
-        made[column.name] = _pinned(column, table, rental, seen_at)
-    for column in FIELDS:
-        if column.source in table.columns:
-            values = table.columns[column.source]
-            made[column.name] = _converted(column, _joined(values) if column.name == "gpu_ids" else values)
-    known = {c.source for c in (*OFFERS, *FIELDS)} | set(DROPPED) | {"ask_contract_id", "gpu_total_ram"}
-    for name, values in table.columns.items():
-        if name not in known:
-            made[_free_name(name, made)] = _inferred(values)
-    return pd.DataFrame(made, index=pd.RangeIndex(table.count), copy=False)
+    return _read(iter([rows]), rental, seen_at, None, "").frame
 
 
-def _joined(values: Sequence[Any]) -> list[str | None]:
-    """Lists as text: a frame must survive Parquet, altair and ``drop_duplicates``."""
-    return [",".join(map(str, v)) if isinstance(v, list) else None for v in values]
-
-
-def unknown_fields(table: WireTable) -> list[str]:
-    """Fields of the answer that no table of ours knows."""
-    known = {c.source for c in (*OFFERS, *FIELDS)} | set(DROPPED)
-    return [name for name in table.columns if name not in known]
-
-
-def raw_frame(table: WireTable) -> pd.DataFrame:
+def raw_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """The answer as it came: official names, values and units, pandas' own dtypes."""
-    return pd.DataFrame(table.rows)
+    return pd.DataFrame(rows)
 
 
 def frame_of(kind: str, columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """A frame of `kind` from finished values, with the pinned columns, order and dtypes."""
-    made = {c.name: _typed(c, columns.get(c.name, ())) for c in KINDS[kind]}
+    made = {c.name: _whole(c, columns.get(c.name, ())) for c in KINDS[kind]}
     return pd.DataFrame(made, copy=False)
 
 
@@ -147,40 +211,120 @@ def empty_frame(kind: str) -> pd.DataFrame:
     return frame_of(kind, {})
 
 
-def _free_name(name: str, taken: Mapping[str, Any]) -> str:
-    return f"vast_{name}" if name in taken else name
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Millions of new objects and no garbage: the collector would only look through them again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
-def _pinned(column: Column, table: WireTable, rental: str, seen_at: datetime) -> Any:
+class _Parts:
+    """The arrays of each field, piece by piece."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.parts: dict[str, list[Any]] = {}
+        self.unknown: dict[str, list[Any]] = {}
+        self.countries: list[str | None] = []
+        self._country_of: dict[Any, str | None] = {}
+
+    def add(self, table: WireTable) -> None:
+        for field in dict.fromkeys((*self.parts, *self.unknown, *table.columns)):
+            values = table.columns.get(field)
+            self._add(field, values if values is not None else [None] * table.count)
+        self._add_countries(table)
+        self.count += table.count
+
+    def _add(self, field: str, values: Sequence[Any]) -> None:
+        dtype = _DTYPES.get(field)
+        if dtype is not None:
+            if field not in self.parts:
+                self.parts[field] = [_part(field, dtype, [None] * self.count)]
+            self.parts[field].append(_part(field, dtype, _joined(values) if field == "gpu_ids" else values, self.count))
+        elif field not in DROPPED:
+            if field not in self.unknown:
+                self.unknown[field] = [None] * self.count
+            self.unknown[field].extend(values)
+
+    def _add_countries(self, table: WireTable) -> None:
+        known = self._country_of
+        for place in table.columns.get("geolocation", [None] * table.count):
+            if not isinstance(place, str):
+                self.countries.append(None)
+                continue
+            if place not in known:
+                known[place] = _country(place)
+            self.countries.append(known[place])
+
+    def whole(self, field: str) -> Any:
+        """The whole of one field, in wire units; None if no row had it."""
+        parts = self.parts.get(field)
+        return None if parts is None else _MAKERS[_DTYPES[field]].whole(parts)
+
+    def measure(self, *fields: str) -> Any:
+        """The whole of the first of `fields` that came, as numbers in wire units; NaN where it is absent."""
+        for field in fields:
+            found = self.whole(field)
+            if found is not None:
+                return found.to_numpy(np.float64, na_value=np.nan) if hasattr(found, "to_numpy") else found
+        return np.full(self.count, np.nan)
+
+
+def _read(
+    chunks: Iterator[list[dict[str, Any]]], rental: str, seen_at: datetime, judge: Judge | None, watch: str
+) -> OffersRead:
+    parts, keep = _Parts(), list[bool]()
+    for rows in chunks:
+        table = table_of(rows)
+        parts.add(table)
+        keep += judge(table.columns, table.count) if judge is not None else [True] * table.count
+    frame = _assembled(parts, rental, seen_at)
+    if not all(keep):
+        frame = frame[np.array(keep, bool)].reset_index(drop=True)
+    watched = parts.measure(watch) if watch in parts.parts and _DTYPES[watch] != _TEXT else np.empty(0)
+    values = [] if np.isnan(watched).any() else watched.tolist()
+    return OffersRead(frame, parts.count, values, tuple(name for name in parts.unknown))
+
+
+def _assembled(parts: _Parts, rental: str, seen_at: datetime) -> pd.DataFrame:
+    made: dict[str, Any] = {column.name: _pinned(column, parts, rental, seen_at) for column in OFFERS}
+    for column in FIELDS:
+        if column.source in parts.parts:
+            made[column.name] = _converted(column, parts.whole(column.source))
+    for name, values in parts.unknown.items():
+        made[f"vast_{name}" if name in made else name] = _inferred(values)
+    return pd.DataFrame(made, index=pd.RangeIndex(parts.count), copy=False)
+
+
+def _pinned(column: Column, parts: _Parts, rental: str, seen_at: datetime) -> Any:
     computed = _COMPUTED.get(column.name)
     if computed is not None:
-        return _typed(column, computed(table), limits=True)
+        return _converted(column, computed(parts), factor=1.0)
     if column.name == "rental":
-        return _typed(column, [rental] * table.count)
+        return _repeated(rental, parts.count)
     if column.name == "seen_at":
         stamp = np.datetime64(seen_at.astimezone(UTC).replace(tzinfo=None), "us")
-        return pd.DatetimeIndex(np.full(table.count, stamp)).tz_localize("UTC").array
-    return _converted(column, table.columns.get(column.source, [None] * table.count))
+        return pd.DatetimeIndex(np.full(parts.count, stamp)).tz_localize("UTC").array
+    found = parts.whole(column.source)
+    return _whole(column, [None] * parts.count) if found is None else _converted(column, found)
 
 
-def _converted(column: Column, values: Sequence[Any]) -> Any:
-    return _typed(column, values, factor=column.factor, limits=True)
+def _repeated(text: str, count: int) -> Any:
+    return pd.array([text], dtype="str").take(np.zeros(count, np.intp)) if count else pd.array([], dtype="str")
 
 
-def _typed(column: Column, values: Sequence[Any], *, factor: float = 1.0, limits: bool = False) -> Any:
-    try:
-        array = _MAKERS[column.dtype](values)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise _wrong_value(column, values, error) from error
-    if column.dtype == "float64":
-        if factor != 1.0:
-            array = array * factor if factor >= 1 else array / round(1 / factor)
-        if limits:
-            array = _within(column, array)
-    return array
-
-
-def _within(column: Column, array: Any) -> Any:
+def _converted(column: Column, array: Any, factor: float | None = None) -> Any:
+    """Wire units into ours; what is impossible into NA."""
+    if column.dtype != "float64":
+        return array
+    factor = column.factor if factor is None else factor
+    if factor != 1.0:
+        array = array * factor if factor >= 1 else array / round(1 / factor)
     bad = ~np.isfinite(array)
     if column.low is not None:
         bad |= array < column.low
@@ -189,163 +333,203 @@ def _within(column: Column, array: Any) -> Any:
     return np.where(bad, np.nan, array) if bad.any() else array
 
 
+def _joined(values: Sequence[Any]) -> list[str | None]:
+    """Lists as text: a frame must survive Parquet, altair and ``drop_duplicates``."""
+    return [",".join(map(str, v)) if isinstance(v, list) else None for v in values]
+
+
+def _country(place: str) -> str | None:
+    """Only the last two letters of what a host wrote are safe."""
+    code = place[-2:]
+    alone = len(place) == 2 or place[-3:-2] in (" ", ",")
+    return code if alone and len(code) == 2 and code.isascii() and code.isalpha() and code.isupper() else None
+
+
+def _nominal(parts: _Parts) -> Any:
+    mb = parts.measure("gpu_ram").tolist()
+    sizes = {size: nominal_gb(size) if 0 < size < math.inf else math.nan for size in set(mb)}
+    return np.array([sizes.get(size, math.nan) for size in mb], np.float64)
+
+
+def _vram_total(parts: _Parts) -> Any:
+    if "gpu_total_ram" in parts.parts:
+        return parts.measure("gpu_total_ram") / 1000
+    return parts.measure("gpu_ram") * parts.measure("num_gpus") / 1000
+
+
+def _per_gpu(parts: _Parts) -> Any:
+    gpus = parts.measure("num_gpus")
+    return np.divide(parts.measure("dph_total"), gpus, out=np.full(parts.count, np.nan), where=gpus > 0)
+
+
+def _offer_ids(parts: _Parts) -> Any:
+    found = parts.whole("ask_contract_id")
+    found = parts.whole("id") if found is None else found
+    return _MAKERS["Int64"].whole([_ints([None] * parts.count)]) if found is None else found
+
+
+def _datacenters(parts: _Parts) -> Any:
+    kinds = parts.measure("hosting_type")
+    return pd.arrays.BooleanArray(kinds == 1, np.isnan(kinds))
+
+
+_COMPUTED: dict[str, Callable[[_Parts], Any]] = {
+    "offer_id": _offer_ids,
+    "gpu_ram_nominal_gb": _nominal,
+    "vram_total_gb": _vram_total,
+    "usd_per_gpu_hour": _per_gpu,
+    "cpu_ram_gb": lambda p: p.measure("cpu_ram") * p.measure("gpu_frac") / 1000,
+    "country": lambda p: _MAKERS[_TEXT].whole([_texts(p.countries)]),
+    "datacenter": _datacenters,
+    "reliability": lambda p: p.measure("reliability", "reliability2"),
+}
+"""Columns that are made of several wire fields, or of one under several names."""
+
+
+# ---------------------------------------------------------------- values into arrays, one kind of column each
+
+
+class _Maker(NamedTuple):
+    part: Callable[[Sequence[Any]], Any]
+    """Values of one piece into an array; `ValueError`, `TypeError` or `OverflowError` if one is of the wrong kind."""
+    whole: Callable[[list[Any]], Any]
+    """The arrays of all pieces into a column."""
+    wanted: str
+
+
 def _floats(values: Sequence[Any]) -> Any:
-    array = np.array(values, dtype=np.float64)
+    return _flat(np.array(values, dtype=np.float64))
+
+
+def _flat(array: Any) -> Any:
     if array.ndim != 1:
-        raise ValueError("a list where a number belongs")
+        raise ValueError("a list where a single value belongs")
     return array
 
 
-def _is_absent(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _integers(values: Sequence[Any]) -> Any:
+def _ints(values: Sequence[Any]) -> tuple[Any, Any]:
     """Never truncated: 4.0 is 4, 4.5 is an error."""
-    absent = np.fromiter((_is_absent(v) for v in values), np.bool_, len(values))
-    if absent.any():
-        values = [0 if gone else v for v, gone in zip(values, absent, strict=True)]
-    array = np.array(values) if len(values) > 0 else np.empty(0, np.int64)
-    if array.dtype.kind == "f":
-        if not (
-            np.isfinite(array).all() and (array == np.floor(array)).all() and (np.abs(array) < _LARGEST_EXACT).all()
-        ):
-            raise ValueError("not a whole number")
-    elif array.dtype.kind not in "iub":
-        array = np.array([int(str(v)) for v in values], np.int64)
-    return pd.arrays.IntegerArray(array.astype(np.int64), absent)
+    array = _flat(np.array(values)) if len(values) else np.empty(0, np.int64)
+    if array.dtype.kind == "i":
+        return array.astype(np.int64, copy=False), np.zeros(len(values), np.bool_)
+    absent = np.fromiter((v is None or (isinstance(v, float) and math.isnan(v)) for v in values), np.bool_, len(values))
+    known = [0 if gone else v for v, gone in zip(values, absent, strict=True)]
+    numbers = np.array(
+        [int(v) if isinstance(v, (int, float)) and v == int(v) else int(str(v)) for v in known], np.int64
+    )
+    if any(isinstance(v, float) and abs(v) >= _LARGEST_EXACT for v in known):
+        raise ValueError("too large to be exact")
+    return numbers, absent
 
 
-def _flags(values: Sequence[Any]) -> Any:
-    absent = np.fromiter((v is None for v in values), np.bool_, len(values))
+def _flags(values: Sequence[Any]) -> tuple[Any, Any]:
+    array = _flat(np.array(values)) if len(values) else np.empty(0, np.bool_)
+    if array.dtype.kind == "b":
+        return array, np.zeros(len(values), np.bool_)
     if any(v is not None and v not in (0, 1) for v in values):
         raise ValueError("not true or false")
-    return pd.arrays.BooleanArray(np.fromiter((bool(v) for v in values), np.bool_, len(values)), absent)
+    return (
+        np.fromiter((bool(v) for v in values), np.bool_, len(values)),
+        np.fromiter((v is None for v in values), np.bool_, len(values)),
+    )
 
 
 def _texts(values: Sequence[Any]) -> Any:
+    if pa is not None:
+        try:
+            return pa.array(values, pa.large_string())
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            pass
     if any(isinstance(v, (list, dict)) for v in values):
         raise TypeError("not a text")
-    return pd.array([v if v is None or isinstance(v, str) else str(v) for v in values], dtype="str")
+    words = [v if v is None or isinstance(v, str) else str(v) for v in values]
+    return words if pa is None else pa.array(words, pa.large_string())
 
 
-def _times(values: Sequence[Any]) -> Any:
+def _joined_texts(parts: list[Any]) -> Any:
+    if pa is None:
+        return pd.array([word for part in parts for word in part], dtype="str")
+    whole = pa.chunked_array(parts, pa.large_string())
+    return pd.arrays.ArrowStringArray(whole, dtype=pd.StringDtype("pyarrow", na_value=np.nan))  # type: ignore[call-arg]
+
+
+def _seconds(values: Sequence[Any]) -> Any:
     if len(values) and isinstance(values[0], datetime):
-        return pd.DatetimeIndex(list(values)).as_unit("us").array
-    seconds = _floats(values)
+        return np.array([v.timestamp() for v in values])
+    return _floats(values)
+
+
+def _times(parts: list[Any]) -> Any:
+    seconds = np.concatenate(parts)
     known = np.isfinite(seconds) & (np.abs(seconds) < 1e11)
-    stamps = np.where(known, np.round(np.where(known, seconds, 0) * 1e6), 0).astype("int64").astype("M8[us]")
+    stamps = np.round(np.where(known, seconds, 0) * 1e6).astype("int64").astype("M8[us]")
     stamps[~known] = np.datetime64("NaT")
     return pd.DatetimeIndex(stamps).tz_localize("UTC").array
 
 
-_MAKERS: dict[str, Callable[[Sequence[Any]], Any]] = {
-    "float64": _floats,
-    "Int64": _integers,
-    "boolean": _flags,
-    "str": _texts,
-    "datetime64[us, UTC]": _times,
+_MAKERS: dict[str, _Maker] = {
+    "float64": _Maker(_floats, np.concatenate, "a number"),
+    "Int64": _Maker(
+        _ints,
+        lambda p: pd.arrays.IntegerArray(np.concatenate([a for a, _ in p]), np.concatenate([b for _, b in p])),
+        "a whole number",
+    ),
+    "boolean": _Maker(
+        _flags,
+        lambda p: pd.arrays.BooleanArray(np.concatenate([a for a, _ in p]), np.concatenate([b for _, b in p])),
+        "true or false",
+    ),
+    _TEXT: _Maker(_texts, _joined_texts, "a text"),
+    "datetime64[us, UTC]": _Maker(_seconds, _times, "seconds since 1970"),
 }
+_DTYPES: dict[str, str] = {
+    **{c.source: c.dtype for c in (*OFFERS, *FIELDS) if c.source},
+    "id": "Int64",
+    "gpu_total_ram": "float64",
+    "hosting_type": "float64",
+    "reliability2": "float64",
+}
+"""The dtype in which each known wire field is read."""
+
+
+def _part(field: str, dtype: str, values: Sequence[Any], offset: int = 0) -> Any:
+    maker = _MAKERS[dtype]
+    try:
+        return maker.part(values)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise _wrong_value(field, maker, values, offset, error) from error
+
+
+def _whole(column: Column, values: Sequence[Any]) -> Any:
+    return _MAKERS[column.dtype].whole([_part(column.name, column.dtype, values)])
+
+
+def _wrong_value(field: str, maker: _Maker, values: Sequence[Any], offset: int, error: Exception) -> ResponseError:
+    for number, value in enumerate(values):
+        try:
+            maker.part([value])
+        except (ValueError, TypeError, OverflowError):
+            path = f"$.offers[{offset + number}].{field}"
+            return ResponseError(f"{path}: expected {maker.wanted}, got {_short(value)}", path=path, original=error)
+    return ResponseError(f"{field}: {error}", path=f"$.offers[*].{field}", original=error)
 
 
 def _inferred(values: Sequence[Any]) -> Any:
     """A field nobody knows yet: the plainest dtype that holds all of its values."""
     kinds = {type(v) for v in values if v is not None}
     if kinds == {bool}:
-        return _flags(values)
+        return _MAKERS["boolean"].whole([_flags(values)])
     if kinds == {int} and all(v is None or abs(v) < 2**63 for v in values):
-        return _integers(values)
+        return _MAKERS["Int64"].whole([_ints(values)])
     if kinds and kinds <= {int, float}:
         return _floats(values)
     if kinds == {str}:
-        return _texts(values)
+        return _MAKERS[_TEXT].whole([_texts(values)])
     made = np.empty(len(values), dtype=object)
     made[:] = values
     return made
 
 
-def _wrong_value(column: Column, values: Sequence[Any], error: Exception) -> ResponseError:
-    make = _MAKERS[column.dtype]
-    for number, value in enumerate(values):
-        try:
-            make([value])
-        except (ValueError, TypeError, OverflowError):
-            path = f"$.offers[{number}].{column.source or column.name}"
-            return ResponseError(
-                f"{path}: expected {_WANTED[column.dtype]}, got {_short(value)}", path=path, original=error
-            )
-    return ResponseError(f"{column.name}: {error}", path=f"$.offers[*].{column.source}", original=error)
-
-
-_WANTED = {
-    "float64": "a number",
-    "Int64": "a whole number",
-    "boolean": "true or false",
-    "str": "a text",
-    "datetime64[us, UTC]": "seconds since 1970",
-}
-
-
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _get(table: WireTable, *names: str) -> Sequence[Any]:
-    return next((table.columns[name] for name in names if name in table.columns), [None] * table.count)
-
-
-def _measure(table: WireTable, field: str) -> Any:
-    """One wire field as numbers, NaN where it is absent."""
-    return _typed(Column(field, "float64", "", source=field), _get(table, field))
-
-
-def _nominal(table: WireTable) -> Any:
-    mb = _measure(table, "gpu_ram")
-    sizes = {size: nominal_gb(size) if 0 < size < math.inf else math.nan for size in set(mb.tolist())}
-    return np.array([sizes.get(size, math.nan) for size in mb.tolist()])
-
-
-def _vram_total(table: WireTable) -> Any:
-    if "gpu_total_ram" in table.columns:
-        return _measure(table, "gpu_total_ram") / 1000
-    return _measure(table, "gpu_ram") * _measure(table, "num_gpus") / 1000
-
-
-def _per_gpu(table: WireTable) -> Any:
-    gpus = _measure(table, "num_gpus")
-    return np.divide(_measure(table, "dph_total"), gpus, out=np.full(table.count, np.nan), where=gpus > 0)
-
-
-def _cpu_share(table: WireTable) -> Any:
-    return _measure(table, "cpu_ram") * _measure(table, "gpu_frac") / 1000
-
-
-def _countries(table: WireTable) -> list[str | None]:
-    return [_country(place) for place in _get(table, "geolocation")]
-
-
-def _country(place: Any) -> str | None:
-    """Only the last two letters of what a host wrote are safe."""
-    if not isinstance(place, str):
-        return None
-    code = place[-2:]
-    alone = len(place) == 2 or place[-3:-2] in (" ", ",")
-    return code if alone and len(code) == 2 and code.isascii() and code.isalpha() and code.isupper() else None
-
-
-def _datacenters(table: WireTable) -> list[bool | None]:
-    return [None if v is None else v == 1 for v in _get(table, "hosting_type")]
-
-
-_COMPUTED: dict[str, Callable[[WireTable], Any]] = {
-    "offer_id": lambda t: _get(t, "ask_contract_id", "id"),
-    "gpu_ram_nominal_gb": _nominal,
-    "vram_total_gb": _vram_total,
-    "usd_per_gpu_hour": _per_gpu,
-    "cpu_ram_gb": _cpu_share,
-    "country": _countries,
-    "datacenter": _datacenters,
-    "reliability": lambda t: _get(t, "reliability", "reliability2"),
-}
-"""Columns that are made of several wire fields, or of one under several names."""

@@ -1,0 +1,87 @@
+"""Where the sandbox's hosts are on the map: a city for each place of the catalog, in degrees to about 10 km."""
+
+from typing import NamedTuple
+
+
+class City(NamedTuple):
+    """A city, without a name where only the country is known."""
+
+    name: str
+    latitude: float
+    longitude: float
+
+
+CITIES: dict[str, City] = {
+    "California, US": City("San Jose", 37.34, -121.89),
+    ", US": City("", 37.75, -97.82),
+    "Texas, US": City("Dallas", 32.78, -96.8),
+    "Virginia, US": City("Ashburn", 39.04, -77.49),
+    "Washington, US": City("Seattle", 47.61, -122.33),
+    "Massachusetts, US": City("Boston", 42.36, -71.06),
+    "Minnesota, US": City("Minneapolis", 44.98, -93.27),
+    "New York, US": City("New York", 40.71, -74.01),
+    "New Jersey, US": City("Newark", 40.74, -74.17),
+    "Utah, US": City("Salt Lake City", 40.76, -111.89),
+    "Oregon, US": City("Hillsboro", 45.52, -122.99),
+    "Ohio, US": City("Columbus", 39.96, -83.0),
+    "North Carolina, US": City("Charlotte", 35.23, -80.84),
+    "Maryland, US": City("Baltimore", 39.29, -76.61),
+    "Alabama, US": City("Huntsville", 34.73, -86.59),
+    "Florida, US": City("Miami", 25.77, -80.19),
+    "District of Columbia, US": City("Washington", 38.91, -77.04),
+    "Quebec, CA": City("Montreal", 45.5, -73.57),
+    "Alberta, CA": City("Calgary", 51.05, -114.07),
+    "British Columbia, CA": City("Vancouver", 49.28, -123.12),
+    "Ontario, CA": City("Toronto", 43.65, -79.38),
+    ", CA": City("", 43.63, -79.37),
+    "Quebec,CA": City("Montreal", 45.5, -73.57),
+    "Sweden, SE": City("Stockholm", 59.33, 18.07),
+    "Norway, NO": City("Oslo", 59.91, 10.75),
+    "Viken, NO": City("Drammen", 59.74, 10.2),
+    "Iceland, IS": City("Reykjavik", 64.15, -21.94),
+    "Finland, FI": City("Helsinki", 60.17, 24.94),
+    "Denmark, DK": City("Copenhagen", 55.68, 12.57),
+    "Estonia, EE": City("Tallinn", 59.44, 24.75),
+    "Lithuania, LT": City("Vilnius", 54.69, 25.28),
+    "United Kingdom, GB": City("London", 51.51, -0.13),
+    "Ireland, IE": City("Dublin", 53.35, -6.26),
+    "France, FR": City("Paris", 48.86, 2.35),
+    "Spain, ES": City("Madrid", 40.42, -3.7),
+    "Italy, IT": City("Milan", 45.46, 9.19),
+    "Germany, DE": City("Frankfurt am Main", 50.11, 8.68),
+    "The Netherlands, NL": City("Amsterdam", 52.37, 4.9),
+    "Belgium, BE": City("Brussels", 50.85, 4.35),
+    "Poland, PL": City("Warsaw", 52.23, 21.01),
+    "Czechia, CZ": City("Prague", 50.08, 14.44),
+    "Hungary, HU": City("Budapest", 47.5, 19.04),
+    "Bács-Kiskun, HU": City("Kecskemét", 46.91, 19.69),
+    "Romania, RO": City("Bucharest", 44.43, 26.1),
+    "Bulgaria, BG": City("Sofia", 42.7, 23.32),
+    "Greece, GR": City("Athens", 37.98, 23.73),
+    "Slovenia, SI": City("Ljubljana", 46.06, 14.51),
+    "North Macedonia, MK": City("Skopje", 42.0, 21.43),
+    "Ukraine, UA": City("Kyiv", 50.45, 30.52),
+    "Türkiye, TR": City("Istanbul", 41.01, 28.98),
+    "Japan, JP": City("Tokyo", 35.68, 139.69),
+    "South Korea, KR": City("Seoul", 37.57, 126.98),
+    "Taiwan, TW": City("Taipei", 25.03, 121.57),
+    "Hong Kong, HK": City("Hong Kong", 22.32, 114.17),
+    "Guangxi, CN": City("Nanning", 22.82, 108.32),
+    "Sichuan, CN": City("Chengdu", 30.57, 104.07),
+    "Guangdong, CN": City("Guangzhou", 23.13, 113.26),
+    "Shanghai, CN": City("Shanghai", 31.23, 121.47),
+    ", CN": City("", 34.77, 113.72),
+    "Vietnam, VN": City("Hanoi", 21.03, 105.85),
+    "Thailand, TH": City("Bangkok", 13.76, 100.5),
+    "India, IN": City("Mumbai", 19.08, 72.88),
+    "Australia, AU": City("Sydney", -33.87, 151.21),
+    "New Zealand, NZ": City("Auckland", -36.85, 174.76),
+    "United Arab Emirates, AE": City("Dubai", 25.2, 55.27),
+    "Saudi Arabia, SA": City("Riyadh", 24.71, 46.68),
+    "Israel, IL": City("Tel Aviv", 32.09, 34.78),
+    "Kazakhstan, KZ": City("Almaty", 43.24, 76.89),
+    "South Africa, ZA": City("Johannesburg", -26.2, 28.05),
+    "Brazil, BR": City("São Paulo", -23.55, -46.63),
+    "Argentina, AR": City("Buenos Aires", -34.6, -58.38),
+}
+"""By the name of the place as listings have it."""
