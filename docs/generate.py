@@ -53,9 +53,9 @@ def columns() -> str:
     """The columns of every frame."""
     left_out = table(("wire field", "why"), ((code(name), why) for name, why in DROPPED.items()))
     parts = [COLUMNS.format(offers=offer_columns(KINDS["offers"]), more=offer_columns(FIELDS), left_out=left_out)]
-    for kind, where in OTHER_KINDS.items():
+    for kind in (kind for kind in KINDS if kind != "offers"):
         rows = ((code(c.name), c.dtype, c.unit, c.meaning) for c in KINDS[kind])
-        parts.append(f"## {kind.capitalize()}\n\n{where}\n\n" + table(("name", "dtype", "unit", "meaning"), rows))
+        parts.append(f"## {kind.capitalize()}\n\n{WHOSE[kind]}\n\n" + table(("name", "dtype", "unit", "meaning"), rows))
     return "\n\n".join(parts)
 
 
@@ -91,9 +91,11 @@ In the frame after those above, if the service sent them. A field that is in nei
 `raw=True` has them.
 
 {left_out}"""
-OTHER_KINDS = {
-    "gpus": "What `vastnb.gpus` returns.",
-    "fields": "What `vastnb.fields` returns.",
+WHOSE = {
+    "calls": "What `vastnb.calls()` and `%vast calls --all` return.",
+    "call summary": "What `vastnb.calls(summary=True)` and `%vast calls` return.",
+    "gpus": "What `vastnb.gpus` and `%vast gpus` return.",
+    "fields": "What `vastnb.fields` and `%vast fields` return.",
     "config": "What `%vast config` returns.",
     "faults": "What `%vast sandbox --fault list` returns.",
 }

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import socket
 import sqlite3
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
+from redis import Redis
+from requests_cache import FileCache
 
 from vastnb.infra._httpx import httpx
-from vastnb.infra.cache import CachingTransport, Entry, Store, identity, open_local, open_memory
+from vastnb.infra.cache import CachingTransport, Entry, Store, StoreInfo, identity, open_local, open_memory
 from vastnb.infra.cache.keys import cache_key
+from vastnb.infra.cache.shared import open_shared
+from vastnb.infra.cache.store import serializer
 from vastnb.infra.calls import Answer, Call, Effect, Keep, answer_of
 
 OFFERS = Call("search", Effect.READ, Keep.DISK, ttl_s=30, stale_if_error_s=600, tag="offers")
 REFRESH = Call("search", Effect.READ, Keep.DISK, ttl_s=30, stale_if_error_s=600, tag="offers", refresh=True)
 NOTHING_ELSE: dict[str, Any] = {}
+SIGNING_KEY = "what the team signs with"
 
 
 class Service(httpx.BaseTransport):
@@ -43,11 +53,12 @@ class Service(httpx.BaseTransport):
 
 
 class World:
-    """A caching transport over a counting service, with a clock that is stepped."""
+    """A caching transport over a counting service, with clocks that are stepped."""
 
     def __init__(self, backend: Any, account: str = "me", service: Service | None = None) -> None:
-        self.now, self.service = 1_800_000_000.0, service or Service()
-        self.store = Store(backend)
+        # A Redis drops by its own clock what is over: the time must be today's.
+        self.now, self.ticks, self.service = float(int(time.time())), 0.0, service or Service()
+        self.store = Store(backend, clock=lambda: self.ticks)
         self.cache = CachingTransport(
             self.service, account, disk=self.store, memory=Store(open_memory()), clock=lambda: self.now
         )
@@ -56,9 +67,75 @@ class World:
         return self.cache.handle_request(httpx.Request("POST", url, json=body, extensions={"vastnb": call}))
 
 
-@pytest.fixture(params=["sqlite", "memory"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    return open_local(tmp_path / "c" / "http.sqlite") if request.param == "sqlite" else open_memory()
+class RedisServer:
+    """Debian's redis-server, on a free port of this computer, with nothing kept on disk."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        program = shutil.which("redis-server")
+        if program is None:
+            why = "there is no redis-server (apt-get install redis-server)"
+            pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
+        arguments = [program, "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--appendonly", "no", *options]
+        for _ in range(3):  # somebody else may take the free port first
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                self.port = free.getsockname()[1]
+            self.process = subprocess.Popen([*arguments, "--port", str(self.port)], stdout=subprocess.PIPE, text=True)
+            said: list[str] = []
+            for line in iter(self.process.stdout.readline, ""):  # type: ignore[union-attr]
+                said.append(line)
+                if "Ready to accept connections" in line:
+                    self.url = f"redis://127.0.0.1:{self.port}/0"
+                    return
+            self.close()
+        pytest.fail(f"redis-server does not start: {''.join(said)}")
+
+    def send(self, number: int) -> None:
+        """Send the server a signal."""
+        self.process.send_signal(number)
+
+    def close(self) -> None:
+        assert self.process.stdout is not None
+        self.process.kill()
+        self.process.wait(10)
+        self.process.stdout.close()
+
+    def contents(self, **credentials: str) -> dict[bytes, bytes]:
+        """All that it holds."""
+        with Redis(port=self.port, **credentials) as client:
+            return {key: client.get(key) for key in client.scan_iter()}
+
+    def put(self, key: bytes, value: bytes) -> None:
+        with Redis(port=self.port) as client:
+            client.set(key, value)
+
+
+@pytest.fixture(scope="session")
+def _shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis_server(_shared_redis: RedisServer) -> RedisServer:
+    """An empty Redis; shared, so tests that stop one start their own."""
+    with Redis(port=_shared_redis.port) as client:
+        client.flushall()
+    return _shared_redis
+
+
+@pytest.fixture(params=["sqlite", "memory", "redis", "files"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    if request.param == "sqlite":
+        made: Any = open_local(tmp_path / "c" / "http.sqlite")
+    elif request.param == "redis":
+        server = request.getfixturevalue("redis_server")
+        made = open_shared(SecretStr(server.url), SecretStr(SIGNING_KEY), "vastnb:me")
+    else:
+        made = FileCache(tmp_path / "files", serializer=serializer()) if request.param == "files" else open_memory()
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -217,6 +294,58 @@ def test_a_call_with_an_effect_is_never_answered_from_a_cache(world: World, effe
     assert [told(world.ask(call=call))[0] for _ in range(3)] == [[1], [2], [3]]
 
 
+def test_the_store_tells_what_it_holds_and_how_often_it_helped(backend: Any) -> None:
+    world = World(backend)
+    empty = world.store.info()
+    world.ask({"limit": 1})
+    world.now += 7
+    world.ask({"limit": 2})
+    world.ask({"limit": 2})
+
+    info = world.store.info()
+
+    assert (empty.entries, empty.oldest, empty.newest) == (0, None, None)
+    times = [datetime.fromtimestamp(moment, UTC) for moment in (world.now - 7, world.now)]
+    assert (info.entries, info.oldest, info.newest) == (2, *times)
+    assert info.size_bytes is not None
+    assert info.size_bytes >= 2 * len(b'{"offers":[1]}')
+    assert (world.store.hits, world.store.misses) == (1, 2)
+
+
+def test_a_cleared_store_is_empty_and_is_usable_again(world: World) -> None:
+    for number in range(5):
+        world.ask({"limit": number})
+
+    world.store.clear()
+
+    assert world.store.info().entries == 0
+    assert [told(world.ask({"limit": 1}))[1] for _ in range(2)] == [False, True]
+
+
+def test_an_entry_that_was_copied_to_another_key_is_a_miss(world: World) -> None:
+    world.ask({"limit": 1})
+    world.ask({"limit": 2})
+    responses = world.store.backend.responses
+    one, other = sorted(responses)
+    responses[one] = responses[other]
+
+    assert sorted(told(world.ask({"limit": number}))[1] for number in (1, 2)) == [False, True]
+
+
+def test_sixteen_threads_share_a_store(world: World) -> None:
+    entry = Entry(200, (("etag", "x"),), b'{"offers": []}' * 99, world.now)
+
+    def work(number: int) -> list[Entry | None]:
+        for key in (f"k{number}", "k"):
+            world.store.save(key, entry, keep_s=60, url="http://127.0.0.1/")
+        return [world.store.load(f"k{number}"), world.store.load("k")]
+
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(work, range(64)))
+
+    assert found == [[entry, entry]] * 64
+
+
 # ---------------------------------------------------------------- one flight
 
 
@@ -370,6 +499,62 @@ def test_a_place_where_no_folder_can_be_made_means_memory(tmp_path: Path) -> Non
     assert [told(world.ask())[1] for _ in range(2)] == [False, True]
 
 
+def test_where_a_store_is_kept_is_told_and_stays_what_it_is_when_it_fails(tmp_path: Path) -> None:
+    path = tmp_path / "http.sqlite"
+    file, memory = Store(open_local(path)), Store(open_memory())
+    file.backend.responses.close()
+    path.unlink()
+    path.mkdir()
+
+    assert file.info() == StoreInfo("sqlite", str(path))
+    assert memory.info() == StoreInfo("memory", "this process", 0, 0)
+
+
+def kept(store: Store, name: str, *, age_s: float, body: bytes, keep_s: float = 3600) -> None:
+    store.save(name, Entry(200, (), body, time.time() - age_s), keep_s=keep_s, url="http://127.0.0.1/")
+
+
+def test_a_file_that_is_too_large_loses_what_is_over_and_then_the_oldest(tmp_path: Path) -> None:
+    path = tmp_path / "http.sqlite"
+    first = Store(open_local(path))
+    for number in range(40):
+        kept(first, f"age {number:02}", age_s=number, body=bytes(50_000))
+    kept(first, "young, but over", age_s=1, body=bytes(50_000), keep_s=0.5)
+    first.close()
+    store = Store(open_local(path, max_mb=1))
+
+    kept(store, "new", age_s=0, body=bytes(50_000))
+
+    names = sorted(store.backend.responses)
+    assert names == [*(f"age {number:02}" for number in range(len(names) - 1)), "new"]
+    assert 10 <= len(names) <= 16
+
+
+def test_a_file_that_writes_fill_is_held_to_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "http.sqlite"
+    store = Store(open_local(path, max_mb=1))
+
+    for number in range(400):
+        kept(store, f"k{number:03}", age_s=400 - number, body=os.urandom(60_000))
+
+    names = sorted(store.backend.responses)
+    assert names == [f"k{number:03}" for number in range(400 - len(names), 400)]
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 12_000_000
+    store.clear()
+    assert path.stat().st_size < 100_000
+
+
+def test_a_file_is_looked_at_once_in_fifty_small_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    store = Store(open_local(tmp_path / "http.sqlite"))
+    monkeypatch.setattr(store.backend.responses, "_trim", lambda: looks.append(number))
+
+    for number in range(120):
+        kept(store, f"k{number}", age_s=0, body=b"{}")
+
+    assert looks == [0, 50, 100]
+
+
 class Failing:
     """A backend whose operations raise, and which counts them."""
 
@@ -381,7 +566,8 @@ class Failing:
         self.tried += 1
         raise self.error
 
-    get = __setitem__ = __iter__ = bulk_delete = close = _fail
+    get = __setitem__ = __iter__ = bulk_delete = clear = close = _fail
+    cache_name = "it"
 
 
 @pytest.mark.parametrize(
@@ -401,10 +587,15 @@ def test_a_failing_backend_costs_nothing_but_misses_one_warning_and_three_tries(
             assert cache.handle_request(request).status_code == 200
 
     assert backend.tried == 6
-    assert sorted(r.getMessage().split()[0] for r in caplog.records) == ["reading", "writing"]
+    assert [r.getMessage().split()[0] for r in caplog.records] == ["reading"]
     now[0] = 61.0
     store.load("k")
     assert backend.tried == 7
+    assert store.info() == StoreInfo("Failing", "it")
+    store.clear()
+    store.drop("k")
+    store.close()
+    assert backend.tried == 11
 
 
 def test_a_lock_that_another_process_holds_is_not_waited_for_longer_than_a_second(tmp_path: Path) -> None:

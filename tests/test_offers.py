@@ -86,7 +86,7 @@ def test_a_page_of_one_price_cannot_be_continued_and_says_so(client: Client, mon
     flat = replace(page, values=[0.5] * page.received)
 
     class OnePrice:
-        account_name, settings, memo = "none", client.settings, {}
+        account_name, settings, kept = "none", client.settings, client.kept
 
         def page(self, *_: Any, **__: Any) -> Any:
             return flat

@@ -13,17 +13,18 @@ from typing import Any
 
 import pytest
 
-from vastnb.sandbox import Sandbox
+from vastnb.sandbox import Sandbox, benchmarks, metrics, reads, templates
 from vastnb.sandbox.endpoints import ENDPOINTS
 
 vastai = pytest.importorskip("vastai", reason="the official client is not installed")
 
 SECRET = "official-test-key"
+SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 me@laptop"
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(offers=1500, seed=21, start="2026-06-15T08:00:00Z", api_key=SECRET) as sandbox:
+    with Sandbox(offers=1500, seed=21, start="2026-06-15T08:00:00Z", api_key=SECRET, ssh_keys=[SSH_KEY]) as sandbox:
         yield sandbox
 
 
@@ -146,6 +147,114 @@ def test_the_sdk_orders_limits_and_sees_errors(sandbox: Sandbox, official: Any) 
     sandbox.faults.add("auth-403")
     with pytest.raises(requests.HTTPError, match="403"):
         official.search_offers(query="num_gpus=8")
+
+
+# The other reads.
+
+VOLUMES = {"verified": {"eq": True}, "external": {"eq": False}, "disk_space": {"gte": 1}}
+
+
+def volumes(sandbox: Sandbox, body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the truth of a volume search, whatever its limit."""
+    return reads.volume_rows(*reads.volumes(sandbox.market, body, sandbox.clock.now(), "recorded"))
+
+
+def figures(sandbox: Sandbox) -> metrics.Metrics:
+    return metrics.Metrics(sandbox.market)
+
+
+def test_the_cli_drives_the_other_reads(sandbox: Sandbox, home: Path) -> None:
+    now = sandbox.clock.now()
+    every = benchmarks.rows(sandbox.market, now)
+    trends = figures(sandbox).history(metrics.Choice("all"), ("RTX 4090",), range(int(now) - 7200, int(now) + 1, 3600))
+    supply, pricing = trends["RTX 4090"]["supply_demand"], trends["RTX 4090"]["pricing"]
+    cases: list[tuple[list[str], Any]] = [
+        (["search", "templates", "use_ssh=True recommended=true count_created>10000"],
+         [r for r in templates.rows(now) if r["use_ssh"] and r["recommended"] and r["count_created"] > 10_000]),
+        (["search", "benchmarks", "--raw"], every),
+        (["search", "benchmarks", "--raw", "--limit", "4", "gpu_name=RTX_4090 value>100.0"],
+         {"benchmarks_found": 4, "success": True,
+          "benchmarks": [r for r in every if r["gpu_name"] == "RTX 4090" and r["value"] > 100][:4]}),
+        (["search", "volumes", "--raw", "disk_space>500 inet_up>300 duration>=5", "-o", "storage_cost", "--limit", "9"],
+         volumes(sandbox, VOLUMES | {"disk_space": {"gte": 1, "gt": 500}, "inet_up": {"gt": 300},
+                                     "duration": {"gte": 5 * 86400}, "order": [["storage_cost", "asc"]]})[:9]),
+        (["metrics", "gpu", "--raw", "--verified", "true", "--datacenter", "true"],
+         {"success": True, "gpus": figures(sandbox).current(now, metrics.Choice("yes", "secure_cloud"))}),
+        (["show", "gpu-trends", "RTX_4090", "--raw", "--start", str(int(now) - 7200), "--step", "3600"],
+         {"RTX 4090": {"stats": trends["RTX 4090"]["stats"], "rows": [
+             {"date": f"2026-06-15 {6 + n:02}:00:00", "timestamp": supply["timestamps"][n]}
+             | {name: values[n] for name, values in (supply | pricing).items() if name != "timestamps"}
+             for n in range(3)]}}),
+        (["show", "gpu-locations", "--raw", "--state", "available", "--gpu", "H100_SXM"],
+         {"success": True, "locations": [r for r in figures(sandbox).locations(now)
+                                         if r["gpu_name"] == "H100 SXM" and not r["rented"]]}),
+        (["show", "ssh-keys", "--raw"], sandbox.books.ssh_keys(sandbox.books.owner(SECRET).id)),
+    ]  # fmt: skip
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda words: cli(sandbox, home, *words), [words for words, _ in cases]))
+
+    for run, (words, truth) in zip(runs, cases, strict=True):
+        assert run.returncode == 0, (words, run.stderr)
+        answer = json.loads(run.stdout)
+        if "--limit" in words and "benchmarks" in words:
+            assert answer.pop("next_token")
+        assert answer == json.loads(json.dumps(truth)) and truth, words
+    assert len(every) > benchmarks.PAGE_CAP
+
+
+def test_the_cli_prints_its_tables_of_the_other_reads(sandbox: Sandbox, home: Path) -> None:
+    words = [
+        ["show", "gpu-metrics"],
+        ["show", "gpu-trends"],
+        ["search", "volumes"],
+        ["search", "benchmarks", "value<50"],
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda words: cli(sandbox, home, *words), words))
+
+    for run, words_, mark in zip(
+        runs, words, ("RTX_4090", "=== RTX 5090 ===", "verified", "vastai/comfy"), strict=True
+    ):
+        assert run.returncode == 0 and mark in run.stdout and "Traceback" not in run.stderr, (words_, run.stderr)
+
+
+def test_the_sdk_drives_the_other_reads(sandbox: Sandbox, official: Any) -> None:
+    every = benchmarks.rows(sandbox.market, sandbox.clock.now())
+    newest = [{"col": "last_update", "dir": "desc"}]
+
+    found = official.search_templates(query="name=ComfyUI")
+    assert [row["image"] for row in found] == ["vastai/comfy"]
+    assert official.search_benchmarks(all_pages=True) == every
+    page = official.search_benchmarks(query={"num_gpus": {"gte": 4}}, order=newest, limit=3)
+    assert page == sorted((r for r in every if r["num_gpus"] >= 4), key=lambda r: r["last_update"], reverse=True)[:3]
+    assert (
+        official.search_volumes(query="gpu_arch=nvidia", order="disk_space-", limit=5, storage=20)
+        == volumes(
+            sandbox,
+            VOLUMES | {"gpu_arch": {"eq": "nvidia"}, "order": [["disk_space", "desc"]], "allocated_storage": 20},
+        )[:5]
+    )
+    assert [row["key"] for row in official.show_ssh_keys()] == [SSH_KEY]
+
+
+def test_the_sdk_sees_the_refusals_of_the_other_reads() -> None:
+    import requests
+
+    with Sandbox(offers=10, api_key=SECRET, metrics="needs-machine") as host:
+        client = vastai.VastAI(api_key=SECRET, server_url=host.url)
+        assert gpu_current(client) == {"success": True, "gpus": [], "needs_machine": True}
+        with pytest.raises(requests.HTTPError, match="404"):
+            client.show_ssh_keys()
+    with Sandbox(offers=10, api_key=SECRET, metrics="refused") as renter:
+        client = vastai.VastAI(api_key=SECRET, server_url=renter.url)
+        with pytest.raises(requests.HTTPError, match="403"):
+            gpu_current(client)
+
+
+def gpu_current(official: Any) -> Any:
+    from vastai.api.metrics import gpu_current
+
+    return gpu_current(official.client)
 
 
 # The table of endpoints is complete.

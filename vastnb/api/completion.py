@@ -52,18 +52,19 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "retries": (),
     "display": ("vastnb", "pandas"),
     "pacing": ("on", "off"),
-    "cache.backend": ("sqlite", "memory", "off"),
+    "cache.backend": ("sqlite", "memory", "redis", "off"),
     "cache.offers_ttl_s": (),
     "cache.catalogue_ttl_s": (),
     "cache.account_ttl_s": (),
     "cache.stale_if_error_s": (),
+    "cache.max_mb": (),
     "sandbox.offers": (),
     "sandbox.seed": (),
     "sandbox.start": (),
     "sandbox.strict": ("true", "false"),
 }
 """Every setting of `vastnb.infra.config` and the values of those with few, written out since that module needs pydantic; a
-test compares the two. Without ``api_key``: a key does not belong in a notebook."""
+test compares the two. Without secrets such as ``api_key``: they do not belong in a notebook."""
 _LARGEST_FILE = 1_000_000
 
 _FLAGS = ("true", "false")

@@ -6,7 +6,7 @@ per GPU and hour on demand, without disk: ``dph_base / num_gpus``.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,12 +85,12 @@ def points(query: Mapping[str, str], now: float, offers: int) -> range:
     return range(start, end + 1, max(DEFAULT_STEP_S if step is None else step, least))
 
 
-def percentiles(values: Floats, groups: Ints, count: int, shares: Iterable[float]) -> Floats:
+def percentiles(values: Floats, groups: Ints, count: int, shares: Sequence[float]) -> Floats:
     """Return the percentiles of each group, one row per share and NaN for an empty group, interpolated linearly."""
     values = values[np.lexsort((values, groups))]
     sizes = np.bincount(groups, minlength=count)
     first, some = np.cumsum(sizes) - sizes, sizes > 0
-    found = np.full((len(tuple(shares := tuple(shares))), count), np.nan)
+    found = np.full((len(shares), count), np.nan)
     for row, share in enumerate(shares):
         rank = share * (sizes[some] - 1)
         low = np.floor(rank).astype(np.int64)
@@ -118,7 +118,7 @@ class Metrics:
         state = self._market.state(now)
         rented, available = self._machines(state, self._market.untaken(state.rentable))
         counts = self._counts(rented & mask, available & mask)
-        prices = self._prices(state, available & mask, SHARES.values())
+        prices = self._prices(state, available & mask, tuple(SHARES.values()))
         usual = self._usual_usage(now, mask)
         listed = np.flatnonzero(sum(counts.values())).tolist()
         rows = [self._row(model, counts, prices[:, model], usual[model]) for model in listed]
@@ -183,14 +183,14 @@ class Metrics:
             for standing, which in (("verified", self._verified), ("unverified", ~self._verified))
         }
 
-    def _prices(self, state: State, machines: Mask, shares: Iterable[float]) -> Floats:
+    def _prices(self, state: State, machines: Mask, shares: Sequence[float]) -> Floats:
         return percentiles(state.prices["host_price"][machines] / 0.75, self._model[machines], len(MODELS), shares)
 
     def _moment(self, state: State, mask: Mask) -> dict[str, Any]:
         rented, available = self._machines(state, state.rentable)
         found: dict[str, Any] = self._counts(rented & mask, available & mask)
         for name, machines in (("rented", rented & mask), ("avail", available & mask)):
-            prices = self._prices(state, machines, (SHARES[share] for share in _SERIES))
+            prices = self._prices(state, machines, tuple(SHARES[share] for share in _SERIES))
             found |= {f"{name}_{share}": row for share, row in zip(_SERIES, prices, strict=True)}
         return found
 

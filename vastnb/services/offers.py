@@ -9,10 +9,8 @@
 from __future__ import annotations
 
 import itertools
-import json
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +31,6 @@ _ASKED_A_PAGE = 1000
 _SHORTEST_CAPPED_PAGE = 50
 """Recorded pages of 51 rows were not the end of their market, so only a shorter one counts as the end."""
 _NEVER_NULL = frozenset({"dph_total", "dph_base", "num_gpus", "gpu_ram", "ask_contract_id", "score", "min_bid"})
-_MEMO_SIZE = 32
 _BANDS_USD_PER_HOUR = (0, 0.12, 0.3, 0.8, 2.5, 100_000)
 """Each holds about a fifth of the offers of 2026."""
 
@@ -116,14 +113,14 @@ def search(
     if not 1 <= max_requests <= 20:
         raise QueryError(f"max_requests must be 1 to 20, got {max_requests}")
     there = client if client is not None else current().client
-    key = (json.dumps(asked.to_api(), sort_keys=True), asked.residuals, max_requests, raw)
-    if not refresh and (kept := _kept(there, key)) is not None:
+    question = ["offers", asked.text, asked.to_api(), [asdict(r) for r in asked.residuals], max_requests, raw]
+    if not refresh and (kept := _kept(there, question)) is not None:
         return kept
     fetched = _fetch(there, asked, max_requests, refresh=refresh, raw=raw)
     frame = _joined(fetched, asked, there, raw=raw)
     if frame.empty and asked.written:
         frame.attrs["vastnb"]["why_empty"] = _why_empty(there, asked, max_requests - len(fetched.pages))
-    _keep(there, key, frame, fetched.pages)
+    _keep(there, question, frame, fetched.pages)
     return frame
 
 
@@ -226,24 +223,17 @@ def _about(fetched: _Fetched, query: Query, client: Client, returned: int, *, ra
     }
 
 
-def _kept(client: Client, key: Any) -> pd.DataFrame | None:
-    found = client.memo.get(key)
-    if found is None or time.time() >= found[0]:
-        return None
-    frame: pd.DataFrame = found[1].copy(deep=False)
-    frame.attrs["vastnb"] = {**frame.attrs["vastnb"], "from_cache": True}
+def _kept(client: Client, question: Any) -> pd.DataFrame | None:
+    frame = client.kept.get(question)
+    if frame is not None:
+        frame.attrs["vastnb"] = {**frame.attrs["vastnb"], "from_cache": True}
     return frame
 
 
-def _keep(client: Client, key: Any, frame: pd.DataFrame, pages: Sequence[Page]) -> None:
-    if any(page.answer.stale for page in pages):
-        return
-    until = min(page.answer.fetched_at for page in pages) + client.settings.cache.offers_ttl_s
-    if client.settings.cache.backend == "off":
-        return
-    while len(client.memo) >= _MEMO_SIZE:
-        client.memo.pop(next(iter(client.memo)), None)
-    client.memo[key] = (until, frame.copy(deep=False))
+def _keep(client: Client, question: Any, frame: pd.DataFrame, pages: Sequence[Page]) -> None:
+    if client.settings.cache.backend != "off" and not any(page.answer.stale for page in pages):
+        until = min(page.answer.fetched_at for page in pages) + client.settings.cache.offers_ttl_s
+        client.kept.put(question, frame, until)
 
 
 def _why_empty(client: Client, query: Query, requests_left: int) -> list[str]:

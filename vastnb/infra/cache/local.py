@@ -102,7 +102,7 @@ class _TrimmedDict(_PatientDict):
         super().__init__(path, table_name, with_codec=True)
 
     def __setitem__(self, key: str, value: CachedResponse) -> None:
-        super().__setitem__(key, value)
+        super().__setitem__(key, value)  # type: ignore[no-untyped-call]
         self._writes, self._bytes = self._writes + 1, self._bytes + value.size
         if self._writes >= _WRITES_BETWEEN_LOOKS or self._bytes > self._max_bytes / 10:
             self._writes = self._bytes = 0
@@ -110,7 +110,7 @@ class _TrimmedDict(_PatientDict):
 
     def clear(self) -> None:
         """Delete all entries and give their room back; other kernels never find the table gone."""
-        self.bulk_delete(list(self))
+        self.bulk_delete(list(self))  # type: ignore[no-untyped-call]
         with self.connection() as connection:
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -120,7 +120,8 @@ class _TrimmedDict(_PatientDict):
             return
         used = self._used_bytes()
         if used > self._max_bytes:
-            self.bulk_delete(_to_go(map(self._row, list(self)), used - _FULL_AGAIN * self._max_bytes))
+            keys = _to_go(map(self._row, list(self)), used - _FULL_AGAIN * self._max_bytes)
+            self.bulk_delete(keys)  # type: ignore[no-untyped-call]
 
     def _used_bytes(self) -> int:
         """The size of the file without the room that deleted entries left: only VACUUM would make it smaller."""
@@ -140,6 +141,7 @@ class _TrimmedDict(_PatientDict):
 
 class _PatientCache(SQLiteCache):
     kind: ClassVar[str] = "sqlite"
+    responses: _TrimmedDict
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         BaseCache.__init__(self, cache_name=str(path))

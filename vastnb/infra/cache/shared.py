@@ -36,9 +36,11 @@ class _SharedDict(RedisDict):
     """Looks for its keys in large steps, and keeps nothing for ever."""
 
     def __setitem__(self, key: str, item: CachedResponse) -> None:
-        # RedisDict leaves out the time to live of what is over already: such an entry would never go.
-        if (item.expires_delta or 0) > 0:
-            super().__setitem__(key, item)
+        # RedisDict leaves out the time to live of what is over already: such an entry would never go. And it calls SETEX,
+        # which redis-py 8 warns of.
+        seconds = item.expires_delta or 0
+        if seconds > 0:
+            self.connection.set(f"{self.namespace}:{key}", self.serialize(item), ex=seconds)
 
     def keys(self) -> Iterator[str]:  # type: ignore[override]  # as RedisDict does, which its base class would not
         """The keys, without the namespace."""

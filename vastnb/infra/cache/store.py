@@ -37,7 +37,7 @@ _KEPT_FOR = "x-vastnb-key"
 """The header that holds the key an entry was kept for, so that a signature covers the key too."""
 _FAILURES = 3
 _PAUSE_S = 60.0
-_ABSENT = object()
+_ABSENT: Any = object()
 _T = TypeVar("_T")
 
 

@@ -36,6 +36,7 @@ from vastnb.infra.monitoring import CallLog, CallRecord
 from vastnb.infra.pacing import Pacer, PacingTransport
 from vastnb.vast.client.answers import error_of, network_error
 from vastnb.vast.client.endpoints import ENDPOINTS, Endpoint
+from vastnb.vast.client.kept import KeptFrames
 from vastnb.vast.query import Query, kept_rows, parse_query
 from vastnb.vast.types.records import User
 from vastnb.version import __version__
@@ -99,11 +100,12 @@ class Client:
     ) -> None:
         self.settings = settings
         self.account = identity(settings.key, settings.url)
-        self.memo: dict[Any, Any] = {}
-        """Finished frames of this process, by what was asked; `services.offers` keeps it."""
         self.log = CallLog()
         """The calls made through this client."""
         self._on_wait, self._cache_folder = on_wait, cache_folder
+        on_disk = settings.cache.backend not in ("memory", "off")
+        self.kept = KeptFrames(self._folder() / "frames" / self.account if on_disk else None)
+        """Finished frames, by what was asked."""
         self._opened: tuple[httpx.Client, CachingTransport] | None = None
         self._pacer: Pacer | None = None
         self._lock = threading.Lock()
@@ -240,7 +242,7 @@ class Client:
 
     def invalidate(self, *tags: str) -> None:
         """Forget what is kept of ``offers``, ``catalogue`` or ``account``."""
-        self.memo.clear()
+        self.kept.clear()
         if self._opened is not None:
             self._opened[1].invalidate(*tags)
 

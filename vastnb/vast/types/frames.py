@@ -203,7 +203,7 @@ def raw_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def frame_of(kind: str, columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """A frame of `kind` from finished values, with the pinned columns, order and dtypes."""
     made = {c.name: _whole(c, columns.get(c.name, ())) for c in KINDS[kind]}
-    return pd.DataFrame(made, copy=False)
+    return pd.DataFrame(made)
 
 
 def empty_frame(kind: str) -> pd.DataFrame:
@@ -298,7 +298,7 @@ def _assembled(parts: _Parts, rental: str, seen_at: datetime) -> pd.DataFrame:
             made[column.name] = _converted(column, parts.whole(column.source))
     for name, values in parts.unknown.items():
         made[f"vast_{name}" if name in made else name] = _inferred(values)
-    return pd.DataFrame(made, index=pd.RangeIndex(parts.count), copy=False)
+    return pd.DataFrame(made, index=pd.RangeIndex(parts.count))
 
 
 def _pinned(column: Column, parts: _Parts, rental: str, seen_at: datetime) -> Any:
