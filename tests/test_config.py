@@ -642,7 +642,7 @@ def test_an_unknown_name_is_refused_with_its_source_and_the_nearest(
         ({"retries": 11}, "retries (from argument): Input should be less than or equal to 10, got '11'"),
         ({"display": "html"}, "display (from argument): Input should be 'vastnb' or 'pandas', got 'html'"),
         ({"cache": {"backend": "disk"}},
-         "cache.backend (from argument): Input should be 'sqlite', 'memory' or 'off', got 'disk'"),
+         "cache.backend (from argument): Input should be 'sqlite', 'memory', 'redis' or 'off', got 'disk'"),
         ({"cache": {"offers_ttl_s": -1}},
          "cache.offers_ttl_s (from argument): Input should be greater than or equal to 0, got '-1'"),
         ({"cache": "off"},

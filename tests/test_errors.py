@@ -273,12 +273,10 @@ def test_a_failure_of_the_service_is_this_error(status: int, body: Any, name: st
     assert words in error.message
 
 
-@pytest.mark.xfail(reason="the page hides the status: it becomes a ResponseError, which is not repeated", strict=True)
 def test_a_gateways_page_does_not_hide_that_requests_are_too_frequent() -> None:
     assert type(error_of(answer(429, HTML, {"retry-after": "2"}), ASKED)) is RateLimitError
 
 
-@pytest.mark.xfail(reason="the vague code invalid_args is believed more than the status", strict=True)
 def test_a_vague_code_does_not_hide_what_the_status_says() -> None:
     body = {"success": False, "error": "invalid_args", "msg": "error 403/3586: Offer 7 is not your own."}
 

@@ -118,18 +118,19 @@ def _from_body(body: Mapping[str, Any]) -> _Told:
 
 
 def _kind(status: int, told: _Told) -> type[ApiError]:
-    if told.code == "html":
-        return errors.ServerError if status >= 500 else errors.ResponseError
+    """The body's code, unless it is vague; then its words; then the status."""
+    by_status = STATUS_ERRORS.get(status, errors.ServerError if status >= 500 else errors.ResponseError)
+    if told.code == "html":  # a gateway's page hides what the service said, but not the status
+        return by_status if status == 429 or status >= 500 else errors.ResponseError
+    by_code = _CODES.get(told.code)
+    if by_code is not None and by_code is not errors.InvalidRequestError:
+        return by_code
     for pattern, kind in _WORDS:
-        if pattern.search(told.words) and _CODES.get(told.code) in (None, errors.InvalidRequestError):
+        if pattern.search(told.words):
             return kind
-    if told.code in _CODES:
-        return _CODES[told.code]
-    if status in STATUS_ERRORS:
-        return STATUS_ERRORS[status]
-    if 200 <= status < 300:
+    if status < 300 or (by_code is not None and status not in (401, 403, 429)):
         return errors.InvalidRequestError
-    return errors.ServerError if status >= 500 else errors.ResponseError
+    return by_status
 
 
 def _made(kind: type[ApiError], response: httpx.Response, told: _Told, endpoint: str) -> ApiError:
