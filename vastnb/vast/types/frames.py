@@ -3,7 +3,7 @@
 1. `pieces` cuts a long body at the borders of offers: half a megabyte at a time is decoded, put into columns and forgotten,
    which is faster than the whole (it stays in the processor's cache) and takes a tenth of the memory.
 2. `table_of` turns the rows of a piece into columns of wire values; the caller may judge rows by those.
-3. `_MAKERS` turn each column of each piece into arrays; at the end the pieces are joined, units converted by the column table,
+3. `MAKERS` turn each column of each piece into arrays; at the end the pieces are joined, units converted by the column table,
    what is computed added, and what is unknown kept.
 
 What is absent is NA. What is impossible (a negative speed, CUDA 580) is NA. What is no number where a number belongs is a
@@ -19,20 +19,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import orjson
 import pandas as pd
 
 from vastnb.errors import ResponseError
+from vastnb.vast.types.arrays import MAKERS, Maker, inferred
 from vastnb.vast.types.columns import DROPPED, FIELDS, KINDS, OFFERS, Column
 from vastnb.vast.types.sizes import nominal_gb
-
-try:
-    import pyarrow as pa
-except ImportError:  # pandas keeps texts as objects then
-    pa = None
 
 __all__ = [
     "OffersRead",
@@ -46,7 +42,6 @@ __all__ = [
     "table_of",
 ]
 
-_LARGEST_EXACT = 2**53
 _PIECE_BYTES = 1 << 19
 _WHOLE_BELOW = 3 * _PIECE_BYTES
 _KNOWN = {c.source for c in (*OFFERS, *FIELDS)} | set(DROPPED) | {"gpu_total_ram"}
@@ -264,7 +259,7 @@ class _Parts:
     def whole(self, field: str) -> Any:
         """The whole of one field, in wire units; None if no row had it."""
         parts = self.parts.get(field)
-        return None if parts is None else _MAKERS[_DTYPES[field]].whole(parts)
+        return None if parts is None else MAKERS[_DTYPES[field]].whole(parts)
 
     def measure(self, *fields: str) -> Any:
         """The whole of the first of `fields` that came, as numbers in wire units; NaN where it is absent."""
@@ -297,7 +292,7 @@ def _assembled(parts: _Parts, rental: str, seen_at: datetime) -> pd.DataFrame:
         if column.source in parts.parts:
             made[column.name] = _converted(column, parts.whole(column.source))
     for name, values in parts.unknown.items():
-        made[f"vast_{name}" if name in made else name] = _inferred(values)
+        made[f"vast_{name}" if name in made else name] = inferred(values)
     return pd.DataFrame(made, index=pd.RangeIndex(parts.count))
 
 
@@ -365,7 +360,7 @@ def _per_gpu(parts: _Parts) -> Any:
 def _offer_ids(parts: _Parts) -> Any:
     found = parts.whole("ask_contract_id")
     found = parts.whole("id") if found is None else found
-    return _MAKERS["Int64"].whole([_ints([None] * parts.count)]) if found is None else found
+    return MAKERS["Int64"].of([None] * parts.count) if found is None else found
 
 
 def _datacenters(parts: _Parts) -> Any:
@@ -379,109 +374,13 @@ _COMPUTED: dict[str, Callable[[_Parts], Any]] = {
     "vram_total_gb": _vram_total,
     "usd_per_gpu_hour": _per_gpu,
     "cpu_ram_gb": lambda p: p.measure("cpu_ram") * p.measure("gpu_frac") / 1000,
-    "country": lambda p: _MAKERS[_TEXT].whole([_texts(p.countries)]),
+    "country": lambda p: MAKERS[_TEXT].of(p.countries),
     "datacenter": _datacenters,
     "reliability": lambda p: p.measure("reliability", "reliability2"),
 }
 """Columns that are made of several wire fields, or of one under several names."""
 
 
-# ---------------------------------------------------------------- values into arrays, one kind of column each
-
-
-class _Maker(NamedTuple):
-    part: Callable[[Sequence[Any]], Any]
-    """Values of one piece into an array; `ValueError`, `TypeError` or `OverflowError` if one is of the wrong kind."""
-    whole: Callable[[list[Any]], Any]
-    """The arrays of all pieces into a column."""
-    wanted: str
-
-
-def _floats(values: Sequence[Any]) -> Any:
-    return _flat(np.array(values, dtype=np.float64))
-
-
-def _flat(array: Any) -> Any:
-    if array.ndim != 1:
-        raise ValueError("a list where a single value belongs")
-    return array
-
-
-def _ints(values: Sequence[Any]) -> tuple[Any, Any]:
-    """Never truncated: 4.0 is 4, 4.5 is an error."""
-    array = _flat(np.array(values)) if len(values) else np.empty(0, np.int64)
-    if array.dtype.kind == "i":
-        return array.astype(np.int64, copy=False), np.zeros(len(values), np.bool_)
-    absent = np.fromiter((v is None or (isinstance(v, float) and math.isnan(v)) for v in values), np.bool_, len(values))
-    known = [0 if gone else v for v, gone in zip(values, absent, strict=True)]
-    numbers = np.array(
-        [int(v) if isinstance(v, (int, float)) and v == int(v) else int(str(v)) for v in known], np.int64
-    )
-    if any(isinstance(v, float) and abs(v) >= _LARGEST_EXACT for v in known):
-        raise ValueError("too large to be exact")
-    return numbers, absent
-
-
-def _flags(values: Sequence[Any]) -> tuple[Any, Any]:
-    array = _flat(np.array(values)) if len(values) else np.empty(0, np.bool_)
-    if array.dtype.kind == "b":
-        return array, np.zeros(len(values), np.bool_)
-    if any(v is not None and v not in (0, 1) for v in values):
-        raise ValueError("not true or false")
-    return (
-        np.fromiter((bool(v) for v in values), np.bool_, len(values)),
-        np.fromiter((v is None for v in values), np.bool_, len(values)),
-    )
-
-
-def _texts(values: Sequence[Any]) -> Any:
-    if pa is not None:
-        try:
-            return pa.array(values, pa.large_string())
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            pass
-    if any(isinstance(v, (list, dict)) for v in values):
-        raise TypeError("not a text")
-    words = [v if v is None or isinstance(v, str) else str(v) for v in values]
-    return words if pa is None else pa.array(words, pa.large_string())
-
-
-def _joined_texts(parts: list[Any]) -> Any:
-    if pa is None:
-        return pd.array([word for part in parts for word in part], dtype="str")
-    whole = pa.chunked_array(parts, pa.large_string())
-    return pd.arrays.ArrowStringArray(whole, dtype=pd.StringDtype("pyarrow", na_value=np.nan))  # type: ignore[call-arg]
-
-
-def _seconds(values: Sequence[Any]) -> Any:
-    if len(values) and isinstance(values[0], datetime):
-        return np.array([v.timestamp() for v in values])
-    return _floats(values)
-
-
-def _times(parts: list[Any]) -> Any:
-    seconds = np.concatenate(parts)
-    known = np.isfinite(seconds) & (np.abs(seconds) < 1e11)
-    stamps = np.round(np.where(known, seconds, 0) * 1e6).astype("int64").astype("M8[us]")
-    stamps[~known] = np.datetime64("NaT")
-    return pd.DatetimeIndex(stamps).tz_localize("UTC").array
-
-
-_MAKERS: dict[str, _Maker] = {
-    "float64": _Maker(_floats, np.concatenate, "a number"),
-    "Int64": _Maker(
-        _ints,
-        lambda p: pd.arrays.IntegerArray(np.concatenate([a for a, _ in p]), np.concatenate([b for _, b in p])),
-        "a whole number",
-    ),
-    "boolean": _Maker(
-        _flags,
-        lambda p: pd.arrays.BooleanArray(np.concatenate([a for a, _ in p]), np.concatenate([b for _, b in p])),
-        "true or false",
-    ),
-    _TEXT: _Maker(_texts, _joined_texts, "a text"),
-    "datetime64[us, UTC]": _Maker(_seconds, _times, "seconds since 1970"),
-}
 _DTYPES: dict[str, str] = {
     **{c.source: c.dtype for c in (*OFFERS, *FIELDS) if c.source},
     "id": "Int64",
@@ -493,7 +392,7 @@ _DTYPES: dict[str, str] = {
 
 
 def _part(field: str, dtype: str, values: Sequence[Any], offset: int = 0) -> Any:
-    maker = _MAKERS[dtype]
+    maker = MAKERS[dtype]
     try:
         return maker.part(values)
     except (ValueError, TypeError, OverflowError) as error:
@@ -501,10 +400,10 @@ def _part(field: str, dtype: str, values: Sequence[Any], offset: int = 0) -> Any
 
 
 def _whole(column: Column, values: Sequence[Any]) -> Any:
-    return _MAKERS[column.dtype].whole([_part(column.name, column.dtype, values)])
+    return MAKERS[column.dtype].whole([_part(column.name, column.dtype, values)])
 
 
-def _wrong_value(field: str, maker: _Maker, values: Sequence[Any], offset: int, error: Exception) -> ResponseError:
+def _wrong_value(field: str, maker: Maker, values: Sequence[Any], offset: int, error: Exception) -> ResponseError:
     for number, value in enumerate(values):
         try:
             maker.part([value])
@@ -512,22 +411,6 @@ def _wrong_value(field: str, maker: _Maker, values: Sequence[Any], offset: int, 
             path = f"$.offers[{offset + number}].{field}"
             return ResponseError(f"{path}: expected {maker.wanted}, got {_short(value)}", path=path, original=error)
     return ResponseError(f"{field}: {error}", path=f"$.offers[*].{field}", original=error)
-
-
-def _inferred(values: Sequence[Any]) -> Any:
-    """A field nobody knows yet: the plainest dtype that holds all of its values."""
-    kinds = {type(v) for v in values if v is not None}
-    if kinds == {bool}:
-        return _MAKERS["boolean"].whole([_flags(values)])
-    if kinds == {int} and all(v is None or abs(v) < 2**63 for v in values):
-        return _MAKERS["Int64"].whole([_ints(values)])
-    if kinds and kinds <= {int, float}:
-        return _floats(values)
-    if kinds == {str}:
-        return _MAKERS[_TEXT].whole([_texts(values)])
-    made = np.empty(len(values), dtype=object)
-    made[:] = values
-    return made
 
 
 def _short(value: Any) -> str:
