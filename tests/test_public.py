@@ -14,7 +14,7 @@ import pytest
 import vastnb
 
 PUBLIC = [
-    "Client", "Sandbox", "Settings", "__version__", "calls", "errors", "fields", "gpus", "load_ipython_extension", "parse_query", "search",
+    "Client", "Sandbox", "Settings", "__version__", "calls", "errors", "fields", "gpus", "load_ipython_extension", "parse_query", "search", "show",
     "unload_ipython_extension", "use",
 ]  # fmt: skip
 

@@ -29,7 +29,7 @@ def test_every_call_is_measured_whatever_became_of_it(client: Client, sandbox: S
     frame = calls(client=client)
 
     assert list(frame.columns) == [c.name for c in KINDS["calls"]]
-    assert frame.operation.tolist() == ["search offers"] * 3 + ["show user"]
+    assert frame.operation.tolist() == ["search offers"] * 3 + ["user"]
     assert frame.from_cache.tolist() == [False, True, False, False]
     assert frame.status.fillna(0).tolist() == [200, 200, 404, 0]
     assert frame.error.tolist() == ["", "", "auth_error", "network"]
@@ -50,14 +50,14 @@ def test_a_summary_has_shares_of_latency_of_those_that_asked(client: Client) -> 
     for number in range(20):
         client.log.add(record("search offers", latency_ms=float(number + 1)))
     client.log.add(record("search offers", latency_ms=0.1, from_cache=True))
-    client.log.add(record("show user", error="network", status=None))
+    client.log.add(record("user", error="network", status=None))
 
     frame = calls(summary=True, client=client).set_index("operation")
 
     assert frame.loc["search offers"].to_dict() == {
         "calls": 21, "from_cache": 1, "errors": 0, "repeats": 0, "p50_ms": 10.0, "p95_ms": 19.0, "waited_s": 0.0,
     }  # fmt: skip
-    assert frame.loc["show user", "errors"] == 1
+    assert frame.loc["user", "errors"] == 1
 
 
 def record(operation: str, **changes: object) -> CallRecord:
@@ -89,9 +89,9 @@ def test_failures_are_logged_and_nothing_that_looks_like_a_key_is(caplog: pytest
     log = CallLog()
 
     log.add(record("search offers"))
-    log.add(record("show user", error="auth_error Bearer abcdef0123456789"))
+    log.add(record("user", error="auth_error Bearer abcdef0123456789"))
 
-    assert [r.levelname for r in caplog.records] == ["DEBUG", "WARNING"]
+    assert [r.levelname for r in caplog.records] == ["DEBUG", "INFO"]
     assert "abcdef0123456789" not in caplog.text
 
 

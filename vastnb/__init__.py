@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vastnb.api.magics import load_ipython_extension, unload_ipython_extension
     from vastnb.infra.config import Settings
     from vastnb.sandbox import Sandbox
+    from vastnb.services.catalogue import show
     from vastnb.services.offers import fields, gpus, search
     from vastnb.services.session import use
     from vastnb.services.usage import calls
@@ -34,6 +35,7 @@ __all__ = [
     "load_ipython_extension",
     "parse_query",
     "search",
+    "show",
     "unload_ipython_extension",
     "use",
 ]
@@ -49,6 +51,7 @@ _HOMES = {
     "load_ipython_extension": "vastnb.api.magics",
     "parse_query": "vastnb.vast.query",
     "search": "vastnb.services.offers",
+    "show": "vastnb.services.catalogue",
     "unload_ipython_extension": "vastnb.api.magics",
     "use": "vastnb.services.session",
 }

@@ -117,6 +117,13 @@ def _config(args: argparse.Namespace, door: Door) -> Any:
     return config_table()
 
 
+def _show(args: argparse.Namespace, door: Door) -> Any:
+    from vastnb.services.catalogue import show
+
+    options: dict[str, Any] = {name: str(value) for name, value in _settings(args.set or []).items()}
+    return show(args.what, _joined(args.query), limit=args.limit, refresh=args.refresh, **options)
+
+
 def _calls(args: argparse.Namespace, door: Door) -> Any:
     from vastnb.services.usage import calls
 
@@ -221,6 +228,26 @@ COMMANDS: dict[str, Command] = {
             "",
             ("%vast config",),
             "The API key is never shown, only where it comes from.",
+        ),
+        Command(
+            "show",
+            "templates, benchmarks, market metrics, trends, locations, volumes, ssh-keys, user",
+            _show,
+            (
+                _arg("what", help="templates, benchmarks, metrics, trends, locations, volumes, ssh-keys or user"),
+                _arg("query", nargs="*", help="conditions; for trends names of GPU models, with commas"),
+                _arg("--limit", type=int, help="at most so many rows"),
+                _arg(
+                    "--set",
+                    action="append",
+                    metavar="name=value",
+                    help="for metrics and trends: verified=yes, step=3600",
+                ),
+                _REFRESH,
+            ),
+            "vastnb.show",
+            ("%vast show templates recommended=true", "%vast show trends RTX_4090 --set step=3600", "%vast show user"),
+            "All of it needs an account. Vast may keep metrics, trends and locations for hosts; the error then says what else helps.",
         ),
         Command(
             "calls",

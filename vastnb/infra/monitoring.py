@@ -1,6 +1,6 @@
 """Every call of this process, measured: what was asked, what came, how long it took, and where the time went.
 
-`CallLog` keeps the last ones in memory and writes each to the logger ``vastnb.calls`` (DEBUG; WARNING for failures). Neither ever
+`CallLog` keeps the last ones in memory and writes each to the logger ``vastnb.calls`` (DEBUG; INFO for failures). Neither ever
 sees the API key: both are fed above the signer, and `Redaction` takes out what looks like a key in words of a stranger.
 """
 
@@ -70,7 +70,7 @@ class CallLog:
         """Keep `record` and log it."""
         with self._lock:
             self._records.append(record)
-        level = logging.WARNING if record.error else logging.DEBUG
+        level = logging.INFO if record.error else logging.DEBUG
         if log.isEnabledFor(level):
             log.log(
                 level,

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from vastnb.vast.types.columns import FIELDS, KINDS, Column
+from vastnb.vast.types.columns import FIELDS, Column
+from vastnb.vast.types.kinds import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,7 +173,7 @@ def _form(column: Column, known: Sequence[Any]) -> Callable[[Any], str]:
 
 def _money_digits(known: Sequence[float]) -> int:
     """As many digits as the cheapest needs: a tenth of a cent in $0.168, none of it in $12.40."""
-    least = min((v for v in known if v > 0), default=1.0)
+    least = min((v for v in known if v > 0), default=10.0)
     return 4 if least < 0.1 else 3 if least < 5 else 2
 
 
@@ -181,6 +182,8 @@ def _captions(frame: pd.DataFrame, cells: _Cells) -> list[str]:
     if about["kind"] not in ("offers", "gpus"):
         if about["kind"].startswith("call"):
             return [] if len(frame) else ["No calls yet."]
+        if "source" in about:
+            return [f"{len(frame):,} {about['kind']} · {_source(about)}"]
         return [] if len(frame) else [f"Nothing has {plain(about.get('word', ''))!r} in its name or meaning."]
     if about["kind"] == "gpus":
         models = "1 model" if len(frame) == 1 else f"{len(frame):,} models"

@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import orjson
 import platformdirs
 from pydantic import ValidationError
 
@@ -213,13 +214,50 @@ class Client:
             raise OfferGoneError(f"offer {offer_id} is no longer there")
         return page.frame
 
+    def answer(
+        self, what: str, *, params: Mapping[str, Any] | None = None, json: Any = None, refresh: bool = False
+    ) -> tuple[Any, bool]:
+        """The JSON answer of the endpoint called `what`, and whether a sandbox gave it.
+
+        Parameters
+        ----------
+        what
+            A name of the table of endpoints.
+        params
+            Query parameters; what is not a text is sent as JSON, as the service wants it.
+        json
+            The body.
+        refresh
+            Ask the service even if a fresh answer is here.
+        """
+        endpoint = ENDPOINTS[what]
+        sent = {k: v if isinstance(v, str) else orjson.dumps(v).decode() for k, v in (params or {}).items()}
+        response = self._ask(endpoint, params=sent or None, json=json, refresh=refresh)
+        try:
+            return orjson.loads(response.content), "x-vastnb-sandbox" in response.headers
+        except ValueError as error:
+            raise ResponseError(f"{what}: expected JSON", original=error) from error
+
+    def rows(self, what: str, **asked: Any) -> tuple[list[dict[str, Any]], bool]:
+        """The rows of `answer`, and whether a sandbox gave them."""
+        found, sandbox = self.answer(what, **asked)
+        return self.rows_of(what, found), sandbox
+
+    @staticmethod
+    def rows_of(what: str, answer: Any) -> list[dict[str, Any]]:
+        """The rows in an answer of the endpoint called `what`."""
+        key = {"metrics": "gpus", "volumes": "offers", "ssh-keys": ""}.get(what, what)
+        rows = answer.get(key) if key and isinstance(answer, dict) else answer
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ResponseError(f"{what}: expected a list of objects", path=f"$.{key}" if key else "$")
+        return rows
+
     def gpu_names(self, *, refresh: bool = False) -> list[str]:
         """The GPU models that the service knows, as it writes them."""
-        endpoint = ENDPOINTS["gpu names"]
-        body = self._json(endpoint, self._ask(endpoint, refresh=refresh))
-        names = body.get("gpu_names")
+        found, _ = self.answer("gpu names", refresh=refresh)
+        names = found.get("gpu_names") if isinstance(found, dict) else None
         if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-            raise ResponseError(f"{endpoint.name}: expected a list of names", path="$.gpu_names")
+            raise ResponseError("gpu names: expected a list of names", path="$.gpu_names")
         return names
 
     def user(self, *, refresh: bool = False) -> User:
@@ -232,13 +270,13 @@ class Client:
         AuthError
             There is no key, or it is not accepted.
         """
-        endpoint = ENDPOINTS["show user"]
+        found, _ = self.answer("user", refresh=refresh)
         try:
-            return User.model_validate(self._json(endpoint, self._ask(endpoint, refresh=refresh)))
+            return User.model_validate(found)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             path = "$." + ".".join(map(str, first["loc"]))
-            raise ResponseError(f"{endpoint.name}: {path}: {first['msg']}", path=path, original=error) from error
+            raise ResponseError(f"user: {path}: {first['msg']}", path=path, original=error) from error
 
     def invalidate(self, *tags: str) -> None:
         """Forget what is kept of ``offers``, ``catalogue`` or ``account``."""
@@ -268,14 +306,18 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client {self.settings.url} account {self.account_name}>"
 
-    def _ask(self, endpoint: Endpoint, *, json: object = None, refresh: bool = False) -> httpx.Response:
+    def _ask(
+        self, endpoint: Endpoint, *, params: Mapping[str, str] | None = None, json: Any = None, refresh: bool = False
+    ) -> httpx.Response:
         if endpoint.account:
             self._require_account()
         what = f"{endpoint.method} {endpoint.path}"
         with self._measured(endpoint, what) as measured:
             call = endpoint.call(self.settings.cache, refresh=refresh)
             try:
-                response = self._http().request(endpoint.method, endpoint.path, json=json, extensions={"vastnb": call})
+                response = self._http().request(
+                    endpoint.method, endpoint.path, params=params, json=json, extensions={"vastnb": call}
+                )
             except httpx.HTTPError as error:
                 raise network_error(error, what) from error
             measured.append(response)
@@ -329,15 +371,6 @@ class Client:
             problem.args = (str(problem).replace(key, "***"),)
             problem.__dict__["message"] = problem.args[0]
         return problem
-
-    def _json(self, endpoint: Endpoint, response: httpx.Response) -> dict[str, Any]:
-        try:
-            body = response.json()
-        except ValueError as error:
-            raise ResponseError(f"{endpoint.name}: expected JSON", original=error) from error
-        if not isinstance(body, dict):
-            raise ResponseError(f"{endpoint.name}: expected an object, got {type(body).__name__}")
-        return body
 
     def _http(self) -> httpx.Client:
         with self._lock:

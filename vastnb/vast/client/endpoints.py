@@ -45,6 +45,8 @@ class Endpoint:
 
 
 _READ, _DISK, _MEMORY = Effect.READ, Keep.DISK, Keep.MEMORY
+_QUICK: tuple[Limit, ...] = ((1, 1.0),)
+_SLOW: tuple[Limit, ...] = ((1, 3.0),)
 _SEARCH: tuple[Limit, ...] = ((5, 10.0), (10, 60.0))
 """Recorded in 2026 as 5 in 10 s; documented as 10 a minute."""
 
@@ -52,22 +54,17 @@ ENDPOINTS: dict[str, Endpoint] = {
     e.name: e
     for e in (
         Endpoint("search offers", "POST", "/api/v0/bundles/", _READ, _DISK, "offers", "offers", False, _SEARCH),
-        Endpoint(
-            "search asks",
-            "PUT",
-            "/api/v0/search/asks/",
-            _READ,
-            _DISK,
-            "offers",
-            "offers",
-            False,
-            _SEARCH,
-            "search offers",
-        ),
-        Endpoint(
-            "gpu names", "GET", "/api/v0/gpu_names/unique/", _READ, _DISK, "catalogue", "catalogue", False, ((1, 1.0),)
-        ),
-        Endpoint("show user", "GET", "/api/v0/users/current/", _READ, _MEMORY, "account", "account", True, ((1, 1.0),)),
+        Endpoint("search asks", "PUT", "/api/v0/search/asks/", _READ, _DISK, "offers", "offers", False, _SEARCH,
+                 "search offers"),
+        Endpoint("volumes", "POST", "/api/v0/volumes/search/", _READ, _DISK, "offers", "offers", True, ((1, 5.5),)),
+        Endpoint("gpu names", "GET", "/api/v0/gpu_names/unique/", _READ, _DISK, "catalogue", "catalogue", False, _QUICK),
+        Endpoint("templates", "GET", "/api/v0/template/", _READ, _DISK, "catalogue", "catalogue", True, _SLOW),
+        Endpoint("benchmarks", "GET", "/api/v0/benchmarks/", _READ, _DISK, "catalogue", "catalogue", True, _SLOW),
+        Endpoint("metrics", "GET", "/api/v0/metrics/gpu/current/", _READ, _DISK, "catalogue", "catalogue", True, _SLOW),
+        Endpoint("trends", "GET", "/api/v0/metrics/gpu/history/", _READ, _DISK, "catalogue", "catalogue", True, _SLOW),
+        Endpoint("locations", "GET", "/api/v0/metrics/gpu/locations/", _READ, _DISK, "catalogue", "catalogue", True, _SLOW),
+        Endpoint("ssh-keys", "GET", "/api/v0/ssh/", _READ, _MEMORY, "account", "account", True, _QUICK),
+        Endpoint("user", "GET", "/api/v0/users/current/", _READ, _MEMORY, "account", "account", True, _QUICK),
     )
-}
+}  # fmt: skip
 """By the name that logs and messages use."""

@@ -3,7 +3,7 @@
 from vastnb.vast.query.check import kept_rows
 from vastnb.vast.query.names import GPU_NAMES, REGIONS
 from vastnb.vast.query.options import DEFAULT_DISK_GB, DEFAULT_ORDER, RENTALS, Rental
-from vastnb.vast.query.parse import Filters, Query, Residual, parse_query
+from vastnb.vast.query.parse import Filters, Query, Residual, parse_filters, parse_query
 from vastnb.vast.query.values import seconds_of
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Rental",
     "Residual",
     "kept_rows",
+    "parse_filters",
     "parse_query",
     "seconds_of",
 ]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -36,7 +36,7 @@ from vastnb.vast.query.values import Wire, to_wire
 from vastnb.vast.types.columns import Column, asked_as
 from vastnb.vast.types.sizes import nominal_range_mb
 
-__all__ = ["Filters", "Query", "Residual", "parse_query"]
+__all__ = ["Filters", "Query", "Residual", "parse_filters", "parse_query"]
 
 _DEFAULTS: dict[str, dict[str, Any]] = {"verified": {"eq": True}, "external": {"eq": False}, "rentable": {"eq": True}}
 _REPLACES = {"verification": "verified"}
@@ -171,6 +171,32 @@ def parse_query(
     )
 
 
+def parse_filters(text: str, columns: Sequence[Column]) -> Filters:
+    """Conditions on something other than offers, as filters on the wire.
+
+    Parameters
+    ----------
+    text
+        As for `parse_query`; empty means no condition.
+    columns
+        What can be asked for.
+
+    Raises
+    ------
+    QueryError
+        As `parse_query`.
+    """
+    draft, names = _Draft(text), asked_as(columns)
+    for clause in scan(text):
+        if clause.name.lower() in ("verified", "region") and "verification" in names:
+            _add(draft, clause, names, as_region=False)
+            continue
+        column = _column(text, clause, names, hint=f"there are: {', '.join(names)}")
+        if column.ask is not None:
+            _add_plain(draft, clause, column.ask.field, column)
+    return draft.filters
+
+
 def _wire_order(filters: Filters) -> list[str]:
     return [*(n for n in filters if n in _DEFAULTS), *(n for n in filters if n not in _DEFAULTS)]
 
@@ -200,7 +226,7 @@ def _add(draft: _Draft, clause: Clause, names: dict[str, Column], *, as_region: 
             _add_plain(draft, clause, column.ask.field, column)
 
 
-def _column(text: str, clause: Clause, names: dict[str, Column]) -> Column:
+def _column(text: str, clause: Clause, names: dict[str, Column], hint: str = "%vast fields lists them all") -> Column:
     column = names.get(clause.name) or names.get(clause.name.lower())
     if column is not None:
         return column
@@ -218,7 +244,7 @@ def _column(text: str, clause: Clause, names: dict[str, Column]) -> Column:
         text=text,
         position=clause.start,
         suggestion=near[0] if near else None,
-        **({} if near else {"hint": "%vast fields lists them all"}),
+        **({} if near else {"hint": hint}),
     )
 
 

@@ -6,10 +6,11 @@ are Vast's (memory in MB, durations in seconds, compute capability times 100); t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DROPPED", "FIELDS", "GPUS", "KINDS", "OFFERS", "Ask", "Column", "asked_as"]
+__all__ = ["DROPPED", "FIELDS", "OFFERS", "Ask", "Column", "asked_as", "number"]
 
 Dtype = Literal["float64", "Int64", "boolean", "str", "datetime64[us, UTC]", "object"]
 Kind = Literal["number", "integer", "flag", "text", "version", "country", "gpu", "offer"]
@@ -55,10 +56,11 @@ class Column:
     """Values outside are impossible and become NA."""
 
 
-def _number(
+def number(
     name: str, source: str, meaning: str, unit: str = "", *, factor: float = 1.0, ask: Ask | None = None,
     head: str = "", form: str = ".4g", low: float | None = None, high: float | None = None,
 ) -> Column:  # fmt: skip
+    """A column of measures."""
     return Column(name, "float64", meaning, unit, source, factor, ask, head, form, low, high)
 
 
@@ -76,7 +78,7 @@ OFFERS: tuple[Column, ...] = (
     ),
     Column("gpu_name", "str", "GPU model", "", "gpu_name", 1.0, Ask("gpu_name", "gpu", names=("gpu",)), "GPU"),
     Column("num_gpus", "Int64", "GPUs in the offer", "", "num_gpus", 1.0, Ask("num_gpus", "integer"), "GPUs", "d"),
-    _number(
+    number(
         "gpu_ram_gb",
         "gpu_ram",
         "memory of one GPU, 1 GB = 1000 MB as Vast counts",
@@ -85,7 +87,7 @@ OFFERS: tuple[Column, ...] = (
         ask=Ask("gpu_ram", factor=1000, unit="memory", names=("gpu_ram_nominal_gb", "vram"), nominal=True),
         low=0,
     ),
-    _number(
+    number(
         "gpu_ram_nominal_gb",
         "",
         "the size printed on the box (24 for 24,564 MB)",
@@ -93,7 +95,7 @@ OFFERS: tuple[Column, ...] = (
         head="VRAM",
         form="g",
     ),
-    _number(
+    number(
         "vram_total_gb",
         "gpu_total_ram",
         "memory of all GPUs together",
@@ -102,7 +104,7 @@ OFFERS: tuple[Column, ...] = (
         ask=Ask("gpu_total_ram", factor=1000, unit="memory", nominal=True),
         low=0,
     ),
-    _number(
+    number(
         "usd_per_hour",
         "dph_total",
         "price of GPUs and the asked disk together, without traffic",
@@ -112,9 +114,9 @@ OFFERS: tuple[Column, ...] = (
         form="usd",
         low=0,
     ),
-    _number("gpu_usd_per_hour", "dph_base", "price of the GPUs alone", "$/h", form="usd", low=0),
-    _number("usd_per_gpu_hour", "", "`usd_per_hour` divided by `num_gpus`", "$/h", head="Per GPU", form="usd"),
-    _number(
+    number("gpu_usd_per_hour", "dph_base", "price of the GPUs alone", "$/h", form="usd", low=0),
+    number("usd_per_gpu_hour", "", "`usd_per_hour` divided by `num_gpus`", "$/h", head="Per GPU", form="usd"),
+    number(
         "min_bid_usd_per_hour",
         "min_bid",
         "lowest bid that runs now, for the whole machine",
@@ -123,7 +125,7 @@ OFFERS: tuple[Column, ...] = (
         form="usd",
         low=0,
     ),
-    _number(
+    number(
         "storage_usd_per_gb_month",
         "storage_cost",
         "price of disk, also while stopped",
@@ -132,7 +134,7 @@ OFFERS: tuple[Column, ...] = (
         form=".3f",
         low=0,
     ),
-    _number(
+    number(
         "inet_down_usd_per_gb",
         "inet_down_cost",
         "price of data to the machine",
@@ -141,7 +143,7 @@ OFFERS: tuple[Column, ...] = (
         form=".4f",
         low=0,
     ),
-    _number(
+    number(
         "inet_up_usd_per_gb",
         "inet_up_cost",
         "price of data from the machine",
@@ -150,7 +152,7 @@ OFFERS: tuple[Column, ...] = (
         form=".4f",
         low=0,
     ),
-    _number(
+    number(
         "inet_down_mbps",
         "inet_down",
         "measured speed to the machine",
@@ -160,7 +162,7 @@ OFFERS: tuple[Column, ...] = (
         form=",.0f",
         low=0,
     ),
-    _number(
+    number(
         "inet_up_mbps",
         "inet_up",
         "measured speed from the machine",
@@ -169,7 +171,7 @@ OFFERS: tuple[Column, ...] = (
         form=",.0f",
         low=0,
     ),
-    _number(
+    number(
         "reliability",
         "reliability",
         "share of time the machine was up, as Vast expects it",
@@ -180,8 +182,8 @@ OFFERS: tuple[Column, ...] = (
         low=0,
         high=1,
     ),
-    _number("dlperf", "dlperf", "Vast's deep learning score of the offer", "score", ask=Ask("dlperf"), form=".1f"),
-    _number(
+    number("dlperf", "dlperf", "Vast's deep learning score of the offer", "score", ask=Ask("dlperf"), form=".1f"),
+    number(
         "dlperf_per_usd",
         "dlperf_per_dphtotal",
         "`dlperf` for a dollar an hour",
@@ -190,8 +192,8 @@ OFFERS: tuple[Column, ...] = (
         head="DLPerf/$",
         form=".0f",
     ),
-    _number("tflops", "total_flops", "peak of all GPUs, 32 bit", "TFLOPS", ask=Ask("total_flops"), form=".1f"),
-    _number(
+    number("tflops", "total_flops", "peak of all GPUs, 32 bit", "TFLOPS", ask=Ask("total_flops"), form=".1f"),
+    number(
         "compute_cap",
         "compute_cap",
         "CUDA compute capability (8.9)",
@@ -202,7 +204,7 @@ OFFERS: tuple[Column, ...] = (
         low=1,
         high=20,
     ),
-    _number(
+    number(
         "cuda_max",
         "cuda_max_good",
         "newest CUDA its driver can run",
@@ -212,7 +214,7 @@ OFFERS: tuple[Column, ...] = (
         low=1,
         high=100,
     ),
-    _number(
+    number(
         "cpu_cores",
         "cpu_cores_effective",
         "your share of the machine's CPU threads",
@@ -222,8 +224,8 @@ OFFERS: tuple[Column, ...] = (
         form=".0f",
         low=0,
     ),
-    _number("cpu_ram_gb", "", "your share of the machine's memory", "GB", head="RAM", form=".0f"),
-    _number(
+    number("cpu_ram_gb", "", "your share of the machine's memory", "GB", head="RAM", form=".0f"),
+    number(
         "disk_max_gb",
         "disk_space",
         "largest disk you can ask for",
@@ -232,10 +234,10 @@ OFFERS: tuple[Column, ...] = (
         form=",.0f",
         low=0,
     ),
-    _number(
+    number(
         "disk_mbps", "disk_bw", "measured reading speed of the disk", "MB/s", ask=Ask("disk_bw"), form=",.0f", low=0
     ),
-    _number("gpu_frac", "gpu_frac", "share of the machine's GPUs", "0..1", ask=Ask("gpu_frac"), form=".3g"),
+    number("gpu_frac", "gpu_frac", "share of the machine's GPUs", "0..1", ask=Ask("gpu_frac"), form=".3g"),
     Column("country", "str", "country, two letters", "", "", 1.0, Ask("geolocation", "country"), "Country"),
     Column("geolocation", "str", "place as the host wrote it", "", "geolocation"),
     Column("datacenter", "boolean", "whether it stands in a data centre", "", "", 1.0, Ask("datacenter", "flag")),
@@ -273,29 +275,29 @@ OFFERS: tuple[Column, ...] = (
 FIELDS: tuple[Column, ...] = (
     Column("bundle_id", "Int64", "group of equal offers", "", "bundle_id"),
     Column("bundled_results", "Int64", "not documented", "", "bundled_results"),
-    _number("bw_nvlink", "bw_nvlink", "NVLink speed", "GB/s", ask=Ask("bw_nvlink")),
+    number("bw_nvlink", "bw_nvlink", "NVLink speed", "GB/s", ask=Ask("bw_nvlink")),
     Column("cluster_id", "Int64", "local network of machines", "", "cluster_id", 1.0, Ask("cluster_id", "integer")),
     Column("cpu_arch", "str", "CPU architecture (amd64, arm64)", "", "cpu_arch", 1.0, Ask("cpu_arch", "text")),
-    _number("cpu_ghz", "cpu_ghz", "CPU clock", "GHz", ask=Ask("cpu_ghz")),
+    number("cpu_ghz", "cpu_ghz", "CPU clock", "GHz", ask=Ask("cpu_ghz")),
     Column("cpu_name", "str", "CPU model", "", "cpu_name"),
-    _number("machine_cpu_cores", "cpu_cores", "CPU threads of the whole machine", "", ask=Ask("cpu_cores")),
-    _number(
+    number("machine_cpu_cores", "cpu_cores", "CPU threads of the whole machine", "", ask=Ask("cpu_cores")),
+    number(
         "machine_cpu_ram_gb", "cpu_ram", "memory of the whole machine", "GB", factor=0.001,
         ask=Ask("cpu_ram", factor=1000, unit="memory"), low=0,
     ),
-    _number("credit_discount_max", "credit_discount_max", "largest discount for prepaying", "0..1"),
-    _number("discount_rate", "discount_rate", "discount now", "0..1"),
-    _number("discounted_hourly", "discounted_hourly", "not documented", "$/h"),
-    _number("discounted_dph_total", "discounted_dph_total", "price with the discount", "$/h"),
+    number("credit_discount_max", "credit_discount_max", "largest discount for prepaying", "0..1"),
+    number("discount_rate", "discount_rate", "discount now", "0..1"),
+    number("discounted_hourly", "discounted_hourly", "not documented", "$/h"),
+    number("discounted_dph_total", "discounted_dph_total", "price with the discount", "$/h"),
     Column("disk_name", "str", "disk model", "", "disk_name"),
-    _number("dph_total_adj", "dph_total_adj", "price with 1.25 GB of traffic an hour", "$/h"),
+    number("dph_total_adj", "dph_total_adj", "price with 1.25 GB of traffic an hour", "$/h"),
     Column("driver_vers", "Int64", "driver as one number; can be stale", "", "driver_vers"),
-    _number(
+    number(
         "duration_s", "duration", "how long the host offers it from now", "s",
         ask=Ask("duration", factor=86400, unit="time", own_name=False),
     ),
     Column("external", "boolean", "offer of another market", "", "external", 1.0, Ask("external", "flag")),
-    _number("flops_per_usd", "flops_per_dphtotal", "TFLOPS per dollar and hour", "",
+    number("flops_per_usd", "flops_per_dphtotal", "TFLOPS per dollar and hour", "",
             ask=Ask("flops_per_dphtotal", names=("flops_usd",))),
     Column("geolocode", "Int64", "place as a number", "", "geolocode"),
     Column("gpu_arch", "str", "maker of the GPU (nvidia, amd)", "", "gpu_arch", 1.0, Ask("gpu_arch", "text")),
@@ -303,30 +305,30 @@ FIELDS: tuple[Column, ...] = (
            Ask("gpu_display_active", "flag", names=("display_active",))),
     Column("gpu_ids", "str", "the GPUs, joined by commas; chunks of one machine share them", "", "gpu_ids"),
     Column("gpu_lanes", "Int64", "PCIe lanes of a GPU", "", "gpu_lanes"),
-    _number("gpu_max_power", "gpu_max_power", "power limit of a GPU", "W", ask=Ask("gpu_max_power")),
-    _number("gpu_max_temp", "gpu_max_temp", "temperature limit; some hosts report the current one", "°C",
+    number("gpu_max_power", "gpu_max_power", "power limit of a GPU", "W", ask=Ask("gpu_max_power")),
+    number("gpu_max_temp", "gpu_max_temp", "temperature limit; some hosts report the current one", "°C",
             ask=Ask("gpu_max_temp")),
-    _number("gpu_mem_bw", "gpu_mem_bw", "memory speed of a GPU", "GB/s", ask=Ask("gpu_mem_bw")),
+    number("gpu_mem_bw", "gpu_mem_bw", "memory speed of a GPU", "GB/s", ask=Ask("gpu_mem_bw")),
     Column("has_avx", "boolean", "whether the CPU has AVX", "", "has_avx", 1.0, Ask("has_avx", "flag")),
     Column("is_bid", "boolean", "always false in recorded answers", "", "is_bid"),
     Column("is_vm_deverified", "boolean", "not documented", "", "is_vm_deverified"),
     Column("mobo_name", "str", "mainboard", "", "mobo_name", 1.0, Ask("mobo_name", "text")),
     Column("os_version", "str", "Ubuntu release of the host", "", "os_version", 1.0,
            Ask("ubuntu_version", "text", names=("os_version",))),
-    _number("pci_gen", "pci_gen", "PCIe generation", "", ask=Ask("pci_gen")),
-    _number("pcie_bw", "pcie_bw", "measured PCIe speed", "GB/s", ask=Ask("pcie_bw")),
+    number("pci_gen", "pci_gen", "PCIe generation", "", ask=Ask("pci_gen")),
+    number("pcie_bw", "pcie_bw", "measured PCIe speed", "GB/s", ask=Ask("pcie_bw")),
     Column("public_ipaddr", "str", "address of the host", "", "public_ipaddr"),
-    _number("reliability_mult", "reliability_mult", "not documented", ""),
+    number("reliability_mult", "reliability_mult", "not documented", ""),
     Column("rentable", "boolean", "whether it can be rented now", "", "rentable", 1.0, Ask("rentable", "flag")),
     Column("rented", "boolean", "rented by you", "", "rented", 1.0, Ask("rented", "flag")),
     Column("resource_type", "str", "gpu, or disk for offers without one", "", "resource_type"),
-    _number("score", "score", "Vast's own order, higher first", ""),
+    number("score", "score", "Vast's own order, higher first", ""),
     Column("listed_at", "datetime64[us, UTC]", "not documented; minutes to a day before the answer", "UTC", "start_date"),
-    _number("storage_usd_per_hour", "storage_total_cost", "price of the asked disk", "$/h"),
+    number("storage_usd_per_hour", "storage_total_cost", "price of the asked disk", "$/h"),
     Column("vericode", "Int64", "the check as a number", "", "vericode"),
     Column("vms_enabled", "boolean", "whether it can run virtual machines", "", "vms_enabled", 1.0,
            Ask("vms_enabled", "flag")),
-    _number("vram_costperhour", "vram_costperhour", "`gpu_usd_per_hour` per GB of GPU memory", "$/h/GB"),
+    number("vram_costperhour", "vram_costperhour", "`gpu_usd_per_hour` per GB of GPU memory", "$/h/GB"),
 )  # fmt: skip
 """Further known fields of an offer: in the frame when the answer has them, after the pinned ones."""
 
@@ -347,86 +349,11 @@ DROPPED: dict[str, str] = {
 }
 """Wire fields that a frame leaves out, and why; ``raw=True`` has them."""
 
-GPUS: tuple[Column, ...] = (
-    Column("gpu_name", "str", "GPU model", head="GPU"),
-    _number("gpu_ram_nominal_gb", "", "the size printed on the box", "GB", head="VRAM", form="g"),
-    Column("offers", "Int64", "offers seen", head="Offers", form="d"),
-    Column("gpus", "Int64", "GPUs on the machines of those offers, each counted once", head="GPUs", form="d"),
-    _number("usd_per_gpu_hour_min", "", "cheapest", "$/h", head="From", form="usd"),
-    _number("usd_per_gpu_hour_p10", "", "a tenth is cheaper", "$/h", head="10 %", form="usd"),
-    _number("usd_per_gpu_hour_median", "", "half is cheaper", "$/h", head="Median", form="usd"),
-    _number("usd_per_gpu_hour_p90", "", "nine tenths are cheaper", "$/h", head="90 %", form="usd"),
-    _number("dlperf_per_usd_median", "", "`dlperf` for a dollar an hour, median", "", head="DLPerf/$", form=".0f"),
-    Column("seen_at", "datetime64[us, UTC]", "the service's clock when it answered", "UTC"),
-)
-"""Columns of `vastnb.gpus`."""
 
-FIELD_TABLE: tuple[Column, ...] = (
-    Column("field", "str", "what to write in a query", head="Field"),
-    Column("column", "str", "the column it filters", head="Column"),
-    Column("unit", "str", "unit of the number in the query", head="Unit"),
-    Column("meaning", "str", "what it is", head="Meaning", form="long"),
-    Column("also", "str", "other names", head="Also", form="long"),
-)
-"""Columns of `vastnb.fields`."""
-
-CONFIG_TABLE: tuple[Column, ...] = (
-    Column("setting", "str", "its name", head="Setting", form="long"),
-    Column("value", "str", "in force now", head="Value", form="long"),
-    Column("source", "str", "where it comes from", head="From", form="long"),
-    Column("meaning", "str", "what it does", head="Meaning", form="long"),
-)
-"""Columns of ``%vast config``."""
-
-FAULT_TABLE: tuple[Column, ...] = (
-    Column("fault", "str", "its name", head="Fault", form="long"),
-    Column("meaning", "str", "what happens", head="Meaning", form="long"),
-)
-"""Columns of ``%vast sandbox --fault list``."""
-
-CALLS: tuple[Column, ...] = (
-    Column("at", "datetime64[us, UTC]", "when it began, by this computer's clock", "UTC", head="At"),
-    Column("operation", "str", "what was asked", head="Operation"),
-    Column("endpoint", "str", "method and path"),
-    Column("status", "Int64", "HTTP status; NA if no answer came", head="Status", form="d"),
-    _number("latency_ms", "", "from the call to the answer, waiting included", "ms", head="Latency", form=",.1f"),
-    Column("from_cache", "boolean", "answered without asking the service", head="From cache"),
-    Column("stale", "boolean", "an old answer that stood in for one that did not come"),
-    Column("repeats", "Int64", "how often it was sent again", head="Repeats", form="d"),
-    _number("waited_s", "", "of it, waiting for the service's limits", "s", head="Waited", form=".1f"),
-    Column("size_bytes", "Int64", "length of the answer", "bytes"),
-    Column("error", "str", "code of the error, empty for a success", head="Error"),
-)
-"""Columns of `vastnb.calls`."""
-
-CALL_SUMMARY: tuple[Column, ...] = (
-    Column("operation", "str", "what was asked", head="Operation"),
-    Column("calls", "Int64", "how often", head="Calls", form="d"),
-    Column("from_cache", "Int64", "of them answered without asking the service", head="From cache", form="d"),
-    Column("errors", "Int64", "of them failed", head="Errors", form="d"),
-    Column("repeats", "Int64", "how often one was sent again", head="Repeats", form="d"),
-    _number("p50_ms", "", "median latency of those that asked the service", "ms", head="Median", form=",.1f"),
-    _number("p95_ms", "", "latency that 95 % of them kept", "ms", head="95 %", form=",.1f"),
-    _number("waited_s", "", "waiting for the service's limits, together", "s", head="Waited", form=".1f"),
-)
-"""Columns of `vastnb.calls` with ``summary=True``."""
-
-KINDS: dict[str, tuple[Column, ...]] = {
-    "calls": CALLS,
-    "call summary": CALL_SUMMARY,
-    "offers": OFFERS,
-    "gpus": GPUS,
-    "fields": FIELD_TABLE,
-    "config": CONFIG_TABLE,
-    "faults": FAULT_TABLE,
-}
-"""The pinned columns of each kind of frame."""
-
-
-def asked_as() -> dict[str, Column]:
-    """Every name that a query may use, and the column it filters."""
+def asked_as(columns: Sequence[Column] = (*OFFERS, *FIELDS)) -> dict[str, Column]:
+    """Every name that a query on `columns` may use, and the column it filters."""
     names: dict[str, Column] = {}
-    for column in (*OFFERS, *FIELDS):
+    for column in columns:
         if column.ask is not None:
             own = (column.name,) if column.ask.own_name else ()
             for name in (column.ask.field, *column.ask.names, *own):

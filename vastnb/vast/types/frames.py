@@ -27,7 +27,8 @@ import pandas as pd
 
 from vastnb.errors import ResponseError
 from vastnb.vast.types.arrays import MAKERS, Maker, inferred
-from vastnb.vast.types.columns import DROPPED, FIELDS, KINDS, OFFERS, Column
+from vastnb.vast.types.columns import DROPPED, FIELDS, OFFERS, Column
+from vastnb.vast.types.kinds import KINDS
 from vastnb.vast.types.sizes import nominal_gb
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "offers_frame",
     "raw_frame",
     "read_offers",
+    "records_frame",
     "table_of",
 ]
 
@@ -199,6 +201,18 @@ def frame_of(kind: str, columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """A frame of `kind` from finished values, with the pinned columns, order and dtypes."""
     made = {c.name: _whole(c, columns.get(c.name, ())) for c in KINDS[kind]}
     return pd.DataFrame(made)
+
+
+def records_frame(kind: str, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows of the wire as a frame of `kind`: the pinned columns, then unknown fields under their own names."""
+    table = table_of(rows)
+    columns = KINDS[kind]
+    made = {c.name: _converted(c, _whole(c, table.columns.get(c.source, [None] * table.count))) for c in columns}
+    known = {c.source for c in columns} | set(DROPPED)
+    for name, values in table.columns.items():
+        if name not in known:
+            made[f"vast_{name}" if name in made else name] = inferred(list(values))
+    return pd.DataFrame(made, index=pd.RangeIndex(table.count))
 
 
 def empty_frame(kind: str) -> pd.DataFrame:

@@ -1,0 +1,100 @@
+"""Every kind of frame and its columns: those of the wire, and those that are made here."""
+
+from __future__ import annotations
+
+from vastnb.vast.types.catalogue import (
+    ACCOUNT,
+    BENCHMARKS,
+    LOCATIONS,
+    METRICS,
+    SSH_KEYS,
+    TEMPLATES,
+    TRENDS,
+    VOLUMES,
+)
+from vastnb.vast.types.columns import OFFERS, Column, number
+
+__all__ = ["GPUS", "KINDS"]
+
+GPUS: tuple[Column, ...] = (
+    Column("gpu_name", "str", "GPU model", head="GPU"),
+    number("gpu_ram_nominal_gb", "", "the size printed on the box", "GB", head="VRAM", form="g"),
+    Column("offers", "Int64", "offers seen", head="Offers", form="d"),
+    Column("gpus", "Int64", "GPUs on the machines of those offers, each counted once", head="GPUs", form="d"),
+    number("usd_per_gpu_hour_min", "", "cheapest", "$/h", head="From", form="usd"),
+    number("usd_per_gpu_hour_p10", "", "a tenth is cheaper", "$/h", head="10 %", form="usd"),
+    number("usd_per_gpu_hour_median", "", "half is cheaper", "$/h", head="Median", form="usd"),
+    number("usd_per_gpu_hour_p90", "", "nine tenths are cheaper", "$/h", head="90 %", form="usd"),
+    number("dlperf_per_usd_median", "", "`dlperf` for a dollar an hour, median", "", head="DLPerf/$", form=".0f"),
+    Column("seen_at", "datetime64[us, UTC]", "the service's clock when it answered", "UTC"),
+)
+"""Columns of `vastnb.gpus`."""
+
+FIELD_TABLE: tuple[Column, ...] = (
+    Column("field", "str", "what to write in a query", head="Field"),
+    Column("column", "str", "the column it filters", head="Column"),
+    Column("unit", "str", "unit of the number in the query", head="Unit"),
+    Column("meaning", "str", "what it is", head="Meaning", form="long"),
+    Column("also", "str", "other names", head="Also", form="long"),
+)
+"""Columns of `vastnb.fields`."""
+
+CONFIG_TABLE: tuple[Column, ...] = (
+    Column("setting", "str", "its name", head="Setting", form="long"),
+    Column("value", "str", "in force now", head="Value", form="long"),
+    Column("source", "str", "where it comes from", head="From", form="long"),
+    Column("meaning", "str", "what it does", head="Meaning", form="long"),
+)
+"""Columns of ``%vast config``."""
+
+FAULT_TABLE: tuple[Column, ...] = (
+    Column("fault", "str", "its name", head="Fault", form="long"),
+    Column("meaning", "str", "what happens", head="Meaning", form="long"),
+)
+"""Columns of ``%vast sandbox --fault list``."""
+
+CALLS: tuple[Column, ...] = (
+    Column("at", "datetime64[us, UTC]", "when it began, by this computer's clock", "UTC", head="At"),
+    Column("operation", "str", "what was asked", head="Operation"),
+    Column("endpoint", "str", "method and path"),
+    Column("status", "Int64", "HTTP status; NA if no answer came", head="Status", form="d"),
+    number("latency_ms", "", "from the call to the answer, waiting included", "ms", head="Latency", form=",.1f"),
+    Column("from_cache", "boolean", "answered without asking the service", head="From cache"),
+    Column("stale", "boolean", "an old answer that stood in for one that did not come"),
+    Column("repeats", "Int64", "how often it was sent again", head="Repeats", form="d"),
+    number("waited_s", "", "of it, waiting for the service's limits", "s", head="Waited", form=".1f"),
+    Column("size_bytes", "Int64", "length of the answer", "bytes"),
+    Column("error", "str", "code of the error, empty for a success", head="Error"),
+)
+"""Columns of `vastnb.calls`."""
+
+CALL_SUMMARY: tuple[Column, ...] = (
+    Column("operation", "str", "what was asked", head="Operation"),
+    Column("calls", "Int64", "how often", head="Calls", form="d"),
+    Column("from_cache", "Int64", "of them answered without asking the service", head="From cache", form="d"),
+    Column("errors", "Int64", "of them failed", head="Errors", form="d"),
+    Column("repeats", "Int64", "how often one was sent again", head="Repeats", form="d"),
+    number("p50_ms", "", "median latency of those that asked the service", "ms", head="Median", form=",.1f"),
+    number("p95_ms", "", "latency that 95 % of them kept", "ms", head="95 %", form=",.1f"),
+    number("waited_s", "", "waiting for the service's limits, together", "s", head="Waited", form=".1f"),
+)
+"""Columns of `vastnb.calls` with ``summary=True``."""
+
+KINDS: dict[str, tuple[Column, ...]] = {
+    "calls": CALLS,
+    "call summary": CALL_SUMMARY,
+    "offers": OFFERS,
+    "gpus": GPUS,
+    "fields": FIELD_TABLE,
+    "config": CONFIG_TABLE,
+    "faults": FAULT_TABLE,
+    "templates": TEMPLATES,
+    "benchmarks": BENCHMARKS,
+    "metrics": METRICS,
+    "trends": TRENDS,
+    "locations": LOCATIONS,
+    "volumes": VOLUMES,
+    "ssh-keys": SSH_KEYS,
+    "user": ACCOUNT,
+}
+"""The pinned columns of each kind of frame."""
