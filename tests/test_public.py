@@ -14,7 +14,7 @@ import pytest
 import vastnb
 
 PUBLIC = [
-    "Client", "Sandbox", "Settings", "__version__", "calls", "errors", "fields", "gpus", "load_ipython_extension", "parse_query", "search", "show",
+    "Client", "Sandbox", "Settings", "__version__", "cache_info", "calls", "clear_cache", "errors", "fields", "gpus", "load_ipython_extension", "parse_query", "search", "searches", "show",
     "unload_ipython_extension", "use",
 ]  # fmt: skip
 

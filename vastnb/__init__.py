@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from vastnb.infra.config import Settings
     from vastnb.sandbox import Sandbox
     from vastnb.services.catalogue import show
+    from vastnb.services.many import searches
     from vastnb.services.offers import fields, gpus, search
     from vastnb.services.session import use
-    from vastnb.services.usage import calls
+    from vastnb.services.usage import cache_info, calls, clear_cache
     from vastnb.vast.client import Client
     from vastnb.vast.query import parse_query
     from vastnb.version import __version__
@@ -28,13 +29,16 @@ __all__ = [
     "Sandbox",
     "Settings",
     "__version__",
+    "cache_info",
     "calls",
+    "clear_cache",
     "errors",
     "fields",
     "gpus",
     "load_ipython_extension",
     "parse_query",
     "search",
+    "searches",
     "show",
     "unload_ipython_extension",
     "use",
@@ -45,12 +49,15 @@ _HOMES = {
     "Sandbox": "vastnb.sandbox",
     "Settings": "vastnb.infra.config",
     "__version__": "vastnb.version",
+    "cache_info": "vastnb.services.usage",
+    "clear_cache": "vastnb.services.usage",
     "calls": "vastnb.services.usage",
     "fields": "vastnb.services.offers",
     "gpus": "vastnb.services.offers",
     "load_ipython_extension": "vastnb.api.magics",
     "parse_query": "vastnb.vast.query",
     "search": "vastnb.services.offers",
+    "searches": "vastnb.services.many",
     "show": "vastnb.services.catalogue",
     "unload_ipython_extension": "vastnb.api.magics",
     "use": "vastnb.services.session",

@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     forms = [word for word in words if word in _FORMS]
     try:
+        _announce_waits(words)
         value = run(_without_version(word for word in words if word not in _FORMS), "shell")
         _print(value, forms[-1] if forms else "")
     except VastError as error:
@@ -51,6 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     return 0
+
+
+def _announce_waits(words: Sequence[str]) -> None:
+    if words and words[0] not in ("help", "--help", "-h", "--version") and "--help" not in words:
+        from vastnb.services import session
+
+        session.announce = lambda wait: print(f"waiting {wait.seconds:.0f} s: {wait.reason}", file=sys.stderr)
 
 
 def _without_version(words: Any) -> list[str]:

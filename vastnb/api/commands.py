@@ -124,6 +124,12 @@ def _show(args: argparse.Namespace, door: Door) -> Any:
     return show(args.what, _joined(args.query), limit=args.limit, refresh=args.refresh, **options)
 
 
+def _cache(args: argparse.Namespace, door: Door) -> Any:
+    from vastnb.services.usage import cache_info, clear_cache
+
+    return clear_cache() if args.clear else cache_info()
+
+
 def _calls(args: argparse.Namespace, door: Door) -> Any:
     from vastnb.services.usage import calls
 
@@ -248,6 +254,14 @@ COMMANDS: dict[str, Command] = {
             "vastnb.show",
             ("%vast show templates recommended=true", "%vast show trends RTX_4090 --set step=3600", "%vast show user"),
             "All of it needs an account. Vast may keep metrics, trends and locations for hosts; the error then says what else helps.",
+        ),
+        Command(
+            "cache",
+            "what is kept, where, and how often it helped",
+            _cache,
+            (_arg("--clear", action="store_true", help="forget everything that is kept for this account"),),
+            "vastnb.cache_info",
+            ("%vast cache", "%vast cache --clear"),
         ),
         Command(
             "calls",

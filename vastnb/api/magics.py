@@ -7,7 +7,9 @@ expanded on the line and never in the body.
 
 from __future__ import annotations
 
+import importlib
 import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 _FRAME = ("pandas", "DataFrame")
 _before: dict[str, Any] = {}
 _last_cell: list[str] = [""]
+_warming: list[Callable[..., None]] = []
 
 
 def load_ipython_extension(ip: InteractiveShell) -> None:
@@ -33,6 +36,7 @@ def load_ipython_extension(ip: InteractiveShell) -> None:
     ip.events.register("pre_run_cell", _remember_cell)
     for mime, show in (("text/html", _html), ("text/plain", _text)):
         _before[mime] = _look(_formatter(ip, mime), show)
+    _warm_up_after(ip)
 
 
 def unload_ipython_extension(ip: InteractiveShell) -> None:
@@ -48,6 +52,9 @@ def unload_ipython_extension(ip: InteractiveShell) -> None:
         if before is not None:
             _look(formatter, before)
         del _before[mime]
+    for start in _warming:
+        ip.events.unregister("post_run_cell", start)
+    _warming.clear()
 
 
 def _formatter(ip: InteractiveShell, mime: str) -> Any:
@@ -79,6 +86,10 @@ class _Magic:
         words = split_line(line.rstrip().rstrip(";") if quiet else line)
         if cell is not None:
             words = [*(words or ["search"]), *_body(words, cell)]
+        if words and words[0] != "help" and "--help" not in words:
+            from vastnb.services import session
+
+            session.announce = _show_wait
         value = run(words, "notebook")
         if quiet:
             self._hide_display()
@@ -96,6 +107,33 @@ class _Magic:
             events.unregister("post_run_cell", show_again)
 
         events.register("post_run_cell", show_again)
+
+
+def _show_wait(wait: Any) -> None:
+    """A line in the cell that waits; a background thread shows nothing."""
+    if wait.seconds >= 1 and threading.current_thread() is threading.main_thread():
+        sys.stdout.write(f"Waiting {wait.seconds:.0f} s: {wait.reason}.\n")
+        sys.stdout.flush()
+
+
+def _warm_up_after(ip: InteractiveShell) -> None:
+    """Load what the first search needs while the user reads on: in the background, and not before this cell has ended."""
+
+    def start(*_: object) -> None:
+        ip.events.unregister("post_run_cell", start)
+        _warming.clear()
+        threading.Thread(target=_warm_up, daemon=True, name="vastnb-warm-up").start()
+
+    _warming.append(start)
+    ip.events.register("post_run_cell", start)
+
+
+def _warm_up() -> None:
+    for name in ("pandas", "vastnb.vast.client", "vastnb.vast.types.frames", "vastnb.services.offers"):
+        try:
+            importlib.import_module(name)
+        except ImportError:  # the first search will say it where somebody reads it
+            return
 
 
 def _body(words: list[str], cell: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Search the market: a frame that holds the whole answer or says that it does not, and an empty one that says why.
 
 1. What this process has fetched and finished is answered from memory.
-2. `_fetch` asks page by page: a full page is continued behind its last row, at most `max_requests` times.
+2. `fetch` asks page by page: a full page is continued behind its last row, at most `max_requests` times.
 3. Each page was checked against the filter by the client; here the pages are joined and judged complete or not.
 4. An empty answer is explained by one or two broader searches (`_why_empty`).
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from vastnb.vast.client import Client, Page
 
-__all__ = ["fields", "gpus", "search"]
+__all__ = ["Fetched", "about", "fetch", "fields", "gpus", "search"]
 
 _ASKED_A_PAGE = 1000
 """More than any page holds: the service answers with its own cap (64 and 80 were seen)."""
@@ -36,7 +36,9 @@ _BANDS_USD_PER_HOUR = (0, 0.12, 0.3, 0.8, 2.5, 100_000)
 
 
 @dataclass
-class _Fetched:
+class Fetched:
+    """The pages of one search."""
+
     pages: list[Page] = field(default_factory=list)
     complete: bool = False
     skewed: bool = False
@@ -44,6 +46,7 @@ class _Fetched:
 
     @property
     def rows(self) -> int:
+        """How many offers there are."""
         return sum(len(page.frame) for page in self.pages)
 
 
@@ -116,7 +119,7 @@ def search(
     question = ["offers", asked.text, asked.to_api(), [asdict(r) for r in asked.residuals], max_requests, raw]
     if not refresh and (kept := _kept(there, question)) is not None:
         return kept
-    fetched = _fetch(there, asked, max_requests, refresh=refresh, raw=raw)
+    fetched = fetch(there, asked, max_requests, refresh=refresh, raw=raw)
     frame = _joined(fetched, asked, there, raw=raw)
     if frame.empty and asked.written:
         frame.attrs["vastnb"]["why_empty"] = _why_empty(there, asked, max_requests - len(fetched.pages))
@@ -130,9 +133,9 @@ def _asked(query: str | Query, *, limit: int | None, **options: Any) -> Query:
     return query if limit is None else replace(query, limit=limit)
 
 
-def _fetch(client: Client, query: Query, max_requests: int, *, refresh: bool, raw: bool) -> _Fetched:
+def fetch(client: Client, query: Query, max_requests: int, *, refresh: bool = False, raw: bool = False) -> Fetched:
     """Ask until the end, the limit or `max_requests`."""
-    fetched = _Fetched()
+    fetched = Fetched()
     seen: set[Any] = set()
     name, direction = query.order[0]
     bound: float | None = None
@@ -184,7 +187,7 @@ def _only_new(page: Page, seen: set[Any], *, raw: bool) -> Page:
     return page if fresh.all() else replace(page, frame=page.frame[fresh])
 
 
-def _joined(fetched: _Fetched, query: Query, client: Client, *, raw: bool) -> pd.DataFrame:
+def _joined(fetched: Fetched, query: Query, client: Client, *, raw: bool) -> pd.DataFrame:
     import pandas as pd
 
     parts = [page.frame for page in fetched.pages]
@@ -192,11 +195,11 @@ def _joined(fetched: _Fetched, query: Query, client: Client, *, raw: bool) -> pd
     if query.limit is not None and len(frame) > query.limit:
         frame = frame.iloc[: query.limit]
     frame = frame.reset_index(drop=True)
-    frame.attrs["vastnb"] = _about(fetched, query, client, len(frame), raw=raw)
+    frame.attrs["vastnb"] = about(fetched, query, client, len(frame), raw=raw)
     return frame
 
 
-def _about(fetched: _Fetched, query: Query, client: Client, returned: int, *, raw: bool) -> dict[str, Any]:
+def about(fetched: Fetched, query: Query, client: Client, returned: int, *, raw: bool = False) -> dict[str, Any]:
     """JSON-safe, and all that a reader needs to judge the frame."""
     answers = [page.answer for page in fetched.pages]
     return {

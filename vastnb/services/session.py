@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, SecretStr
 
+from vastnb.infra.calls import Wait
 from vastnb.infra.config import VAST_URL, SandboxSettings, Settings, load_settings
 from vastnb.services.practice import running_sandbox
 from vastnb.vast.client import Client
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "config_table", "current", "display_style", "use"]
 
+announce: Callable[[Wait], None] | None = None
+"""Told of each wait before it; a door sets it, because only a door may show something."""
 _lock = threading.RLock()
 _current: Session | None = None
 
@@ -112,13 +115,18 @@ def _nested(values: dict[str, Any]) -> dict[str, Any]:
 
 def _made(settings: Settings) -> Session:
     if settings.profile != "sandbox":
-        return Session(settings, Client(settings))
+        return Session(settings, Client(settings, on_wait=_tell))
     sandbox, folder = running_sandbox(settings.sandbox)
     sources = {**settings.sources, "url": "the sandbox", "api_key": "the sandbox"}
     there = settings.model_copy(update={"url": sandbox.url, "api_key": SecretStr(sandbox.api_key), "sources": sources})
-    client = Client(there, cache_folder=folder)
+    client = Client(there, on_wait=_tell, cache_folder=folder)
     sandbox.clock.subscribe(lambda _now: client.invalidate("offers", "catalogue", "account"))
     return Session(there, client, sandbox)
+
+
+def _tell(wait: Wait) -> None:
+    if announce is not None:
+        announce(wait)
 
 
 @atexit.register

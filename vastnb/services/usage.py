@@ -12,10 +12,11 @@ from vastnb.services.session import current
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vastnb.infra.cache import Store
     from vastnb.infra.monitoring import CallRecord
     from vastnb.vast.client import Client
 
-__all__ = ["calls"]
+__all__ = ["cache_info", "calls", "clear_cache"]
 
 
 def calls(*, summary: bool = False, client: Client | None = None) -> pd.DataFrame:
@@ -51,6 +52,73 @@ def calls(*, summary: bool = False, client: Client | None = None) -> pd.DataFram
     frame = frame_of(kind, _summed(records) if summary else _listed(records))
     frame.attrs["vastnb"] = {"kind": kind, "returned": len(frame), "notes": _limits(there)}
     return frame
+
+
+def cache_info(*, client: Client | None = None) -> pd.DataFrame:
+    """What is kept, where, and how often it helped this kernel.
+
+    Parameters
+    ----------
+    client
+        Another client than the default one.
+
+    Returns
+    -------
+    DataFrame
+        One row a store: holds, backend, entries, size_mb, hits, misses, oldest_at, newest_at, where. Finished frames are those
+        that need no parsing; market data are answers as they came; account data stay in this process, for seconds.
+
+    Examples
+    --------
+    >>> import vastnb
+    >>> _ = vastnb.use("sandbox")
+    >>> _ = vastnb.search("num_gpus=8"), vastnb.search("num_gpus=8")
+    >>> vastnb.cache_info().holds.tolist()
+    ['finished frames', 'market data', 'account data']
+    """
+    from vastnb.vast.types.frames import frame_of
+
+    there = client if client is not None else current().client
+    where, count, size = there.kept.info()
+    rows = [
+        {"holds": "finished frames", "backend": "files", "entries": count, "size_mb": size / 1e6, "hits": there.kept.hits,
+         "where": where},
+        *(_row_of(holds, store) for holds, store in there.stores.items()),
+    ]  # fmt: skip
+    names = ("holds", "backend", "entries", "size_mb", "hits", "misses", "oldest_at", "newest_at", "where")
+    frame = frame_of("cache", {name: [row.get(name) for row in rows] for name in names})
+    frame.attrs["vastnb"] = {"kind": "cache", "returned": len(frame)}
+    return frame
+
+
+def _row_of(holds: str, store: Store) -> dict[str, Any]:
+    info = store.info()
+    return {
+        "holds": holds,
+        "backend": info.backend,
+        "entries": info.entries,
+        "size_mb": None if info.size_bytes is None else info.size_bytes / 1e6,
+        "hits": store.hits,
+        "misses": store.misses,
+        "oldest_at": info.oldest,
+        "newest_at": info.newest,
+        "where": info.where,
+    }
+
+
+def clear_cache(*, client: Client | None = None) -> pd.DataFrame:
+    """Forget everything that is kept for this account; what is left, as `cache_info`.
+
+    Parameters
+    ----------
+    client
+        Another client than the default one.
+    """
+    there = client if client is not None else current().client
+    there.kept.clear()
+    for store in there.stores.values():
+        store.clear()
+    return cache_info(client=there)
 
 
 def _listed(records: Sequence[CallRecord]) -> dict[str, list[Any]]:

@@ -109,6 +109,8 @@ class Client:
         """Finished frames, by what was asked."""
         self._opened: tuple[httpx.Client, CachingTransport] | None = None
         self._pacer: Pacer | None = None
+        self.stores: dict[str, Store] = {}
+        """Where answers are kept, by what they hold; empty until the first request."""
         self._lock = threading.Lock()
 
     @property
@@ -384,7 +386,9 @@ class Client:
         paced = self._paced(signer) if settings.pacing == "on" else signer
         retry = RetryTransport(paced, RetryPolicy(attempts=settings.retries + 1), on_wait=self._on_wait)
         disk = open_backend(settings.cache, self._cache_file(), account=self.account, local=settings.local)
-        cache = CachingTransport(retry, self.account, disk=Store(disk), memory=Store(open_memory()))
+        self.stores = {"market data": Store(disk), "account data": Store(open_memory())}
+        disk_store, memory_store = self.stores.values()
+        cache = CachingTransport(retry, self.account, disk=disk_store, memory=memory_store)
         timeout = httpx.Timeout(settings.timeout_s, connect=min(10.0, settings.timeout_s))
         http = httpx.Client(
             transport=cache,

@@ -38,6 +38,7 @@ class KeptFrames:
 
     def __init__(self, folder: Path | None, *, clock: Callable[[], float] = time.time) -> None:
         self._folder, self._clock = folder, clock
+        self.hits = 0
         self._frames: dict[str, tuple[float, pd.DataFrame]] = {}
         self._lock = threading.Lock()
 
@@ -52,6 +53,7 @@ class KeptFrames:
                 self._remember(key, *found)
         if found is None or self._clock() >= found[0]:
             return None
+        self.hits += 1
         return _handed_out(found[1])
 
     def put(self, question: Any, frame: pd.DataFrame, until: float) -> None:
@@ -60,6 +62,12 @@ class KeptFrames:
         self._remember(key, until, _handed_out(frame))
         if self._folder is not None:
             self._write(self._folder, key, until, frame)
+
+    def info(self) -> tuple[str, int, int]:
+        """Where they lie, how many there are, and how many bytes they take on disk."""
+        files = self._files()
+        size = sum(path.stat().st_size for path in files if path.exists())
+        return str(self._folder or "this process"), len(files) or len(self._frames), size
 
     def clear(self) -> None:
         """Forget every frame."""

@@ -80,7 +80,21 @@ CALL_SUMMARY: tuple[Column, ...] = (
 )
 """Columns of `vastnb.calls` with ``summary=True``."""
 
+CACHE: tuple[Column, ...] = (
+    Column("holds", "str", "what is kept there", head="Holds"),
+    Column("backend", "str", "in what", head="In"),
+    Column("entries", "Int64", "how many", head="Entries", form=",d"),
+    number("size_mb", "", "how much", "MB", head="Size", form=",.1f"),
+    Column("hits", "Int64", "answered from there in this kernel", head="Hits", form=",d"),
+    Column("misses", "Int64", "not found there in this kernel", head="Misses", form=",d"),
+    Column("oldest_at", "datetime64[us, UTC]", "when the oldest was fetched", "UTC", head="Oldest"),
+    Column("newest_at", "datetime64[us, UTC]", "when the newest was fetched", "UTC", head="Newest"),
+    Column("where", "str", "a path or an address", head="Where", form="long"),
+)
+"""Columns of `vastnb.cache_info`."""
+
 KINDS: dict[str, tuple[Column, ...]] = {
+    "cache": CACHE,
     "calls": CALLS,
     "call summary": CALL_SUMMARY,
     "offers": OFFERS,
