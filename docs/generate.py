@@ -27,7 +27,7 @@ from vastnb.infra.config import Settings
 from vastnb.sandbox.endpoints import ENDPOINTS
 from vastnb.sandbox.faults import KINDS as FAULTS
 from vastnb.vast.client.answers import STATUS_ERRORS
-from vastnb.vast.types.columns import DROPPED, FIELDS, KINDS, Column, asked_as
+from vastnb.vast.types import DROPPED, FIELDS, KINDS, Column, asked_as
 
 HERE = Path(__file__).resolve().parent
 BLOCK = re.compile(

@@ -19,7 +19,7 @@ from vastnb.sandbox.faults import KINDS as FAULTS
 from vastnb.services.session import config_table
 from vastnb.vast.query.scan import OPERATORS
 from vastnb.vast.query.values import _UNITS
-from vastnb.vast.types.columns import DROPPED, FIELDS, KINDS
+from vastnb.vast.types import DROPPED, FIELDS, KINDS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

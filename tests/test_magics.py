@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pandas as pd
@@ -260,3 +261,40 @@ print([m for m in ("pandas", "numpy", "httpx", "pydantic", "requests_cache", "ip
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_a_wait_is_shown_in_the_cell_that_waits(ip: Any, capsys: Any) -> None:
+    from vastnb.infra.calls import Wait
+    from vastnb.services import session
+
+    run(ip, USE)
+    assert session.announce is not None
+    capsys.readouterr()
+
+    session.announce(Wait("search offers", 6.4, "the service allows search offers 10 times in 60 s"))
+    session.announce(Wait("search offers", 0.2, "short"))
+    thread = threading.Thread(target=session.announce, args=(Wait("x", 9.0, "in the background"),))
+    thread.start()
+    thread.join()
+
+    assert capsys.readouterr().out == "Waiting 6 s: the service allows search offers 10 times in 60 s.\n"
+
+
+def test_after_load_ext_the_first_search_is_warmed_up_in_the_background_and_not_before() -> None:
+    program = """
+import sys, threading
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+config = Config(); config.HistoryManager.enabled = False
+ip = InteractiveShell.instance(config=config)
+ip.run_cell("%load_ext vastnb\\nimport sys; loaded = 'pandas' in sys.modules")
+print(ip.user_ns["loaded"])
+for thread in threading.enumerate():
+    if thread.name == "vastnb-warm-up":
+        thread.join()
+print("pandas" in sys.modules, "vastnb.vast.client" in sys.modules)
+ip.run_cell("%unload_ext vastnb")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["False", "True", "True"]

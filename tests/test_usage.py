@@ -10,7 +10,8 @@ import pytest
 from vastnb import errors
 from vastnb.infra.monitoring import CallLog, CallRecord, redacted
 from vastnb.sandbox import Sandbox
-from vastnb.services.usage import calls
+from vastnb.services.offers import search
+from vastnb.services.usage import cache_info, calls, clear_cache
 from vastnb.vast.client import Client
 from vastnb.vast.render import frame_text
 from vastnb.vast.types import KINDS
@@ -103,3 +104,30 @@ def test_failures_are_logged_and_nothing_that_looks_like_a_key_is(caplog: pytest
 def test_what_looks_like_a_secret_is_taken_out(text: str) -> None:
     assert "0123456789abcdef" not in redacted(text)
     assert "***" in redacted(text)
+
+
+# ---------------------------------------------------------------- what is kept
+
+
+def test_what_is_kept_is_shown_and_can_be_forgotten(client: Client, sandbox: Sandbox) -> None:
+    for _ in range(2):
+        search("num_gpus=8", client=client)
+    client.search_offers("num_gpus=8", limit=3)
+    client.user()
+
+    info = cache_info(client=client).set_index("holds")
+
+    assert info.loc["finished frames", ["entries", "hits"]].tolist() == [1, 1]
+    assert info.loc["market data", ["backend", "entries", "misses"]].tolist() == ["sqlite", 2, 2]
+    assert info.loc["account data", "entries"] == 1
+    assert info.loc["market data", "size_mb"] > 0
+    assert "Finished" not in frame_text(cache_info(client=client)).splitlines()[0]
+    left = clear_cache(client=client)
+    assert left.entries.tolist() == [0, 0, 0]
+    asked = sandbox.requests()
+    search("num_gpus=8", client=client)
+    assert sandbox.requests() == asked + 1
+
+
+def test_a_cache_that_is_not_open_yet_is_shown_too(client: Client) -> None:
+    assert cache_info(client=client).holds.tolist() == ["finished frames"]
