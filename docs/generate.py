@@ -55,7 +55,9 @@ def columns() -> str:
     parts = [COLUMNS.format(offers=offer_columns(KINDS["offers"]), more=offer_columns(FIELDS), left_out=left_out)]
     for kind in (kind for kind in KINDS if kind != "offers"):
         rows = ((code(c.name), c.dtype, c.unit, c.meaning) for c in KINDS[kind])
-        parts.append(f"## {kind.capitalize()}\n\n{WHOSE[kind]}\n\n" + table(("name", "dtype", "unit", "meaning"), rows))
+        parts.append(
+            f"## {kind.capitalize()}\n\n{WHOSE.get(kind, '')}\n\n" + table(("name", "dtype", "unit", "meaning"), rows)
+        )
     return "\n\n".join(parts)
 
 
@@ -92,6 +94,11 @@ In the frame after those above, if the service sent them. A field that is in nei
 
 {left_out}"""
 WHOSE = {
+    "cache": "What `vastnb.cache_info` and `%vast cache` return.",
+    **{
+        kind: f'What `vastnb.show("{kind}")` and `%vast show {kind}` return.'
+        for kind in ("templates", "benchmarks", "metrics", "trends", "locations", "volumes", "ssh-keys", "user")
+    },
     "calls": "What `vastnb.calls()` and `%vast calls --all` return.",
     "call summary": "What `vastnb.calls(summary=True)` and `%vast calls` return.",
     "gpus": "What `vastnb.gpus` and `%vast gpus` return.",

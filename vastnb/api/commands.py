@@ -252,7 +252,12 @@ COMMANDS: dict[str, Command] = {
                 _REFRESH,
             ),
             "vastnb.show",
-            ("%vast show templates recommended=true", "%vast show trends RTX_4090 --set step=3600", "%vast show user"),
+            (
+                "%vast use sandbox",
+                "%vast show templates recommended=true",
+                "%vast show trends RTX_4090 --set step=3600",
+                "%vast show user",
+            ),
             "All of it needs an account. Vast may keep metrics, trends and locations for hosts; the error then says what else helps.",
         ),
         Command(
