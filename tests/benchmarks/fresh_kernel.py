@@ -72,7 +72,9 @@ def main(repeats: int) -> None:
             if number:  # the first round warms the disk
                 ours.append(a), theirs.append(b), load.append(float(printed))
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {repeats} rounds, medians")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {repeats} rounds, medians"
+    )
     print(f"vastnb, fresh kernel to frame        {statistics.median(ours):.2f} s")
     print(f"vastai SDK + pandas, the same        {statistics.median(theirs):.2f} s")
     print(f"ratio (median of rounds)             {statistics.median(ratios):.2f}")
