@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import traceback
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from vastnb import errors
+from vastnb.infra._httpx import proxy_for
 from vastnb.infra.config import Settings, load_settings
 from vastnb.sandbox import Sandbox
 from vastnb.vast.client import Client
@@ -143,14 +145,21 @@ def test_no_service_there_is_a_network_error(make_client: MakeClient) -> None:
     assert "HTTPS_PROXY" in raised.value.hint
 
 
-def test_a_proxy_of_the_environment_is_used_and_no_proxy_goes_around_it(
+def test_a_proxy_of_the_environment_is_used_and_no_proxy_goes_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
+    assert proxy_for("https://console.vast.ai") == os.environ["HTTPS_PROXY"]
+    with Client(Settings(retries=0)) as client, pytest.raises(errors.NetworkError):
+        client.search_offers(limit=1)
+
+    monkeypatch.setenv("NO_PROXY", "vast.ai")
+    assert proxy_for("https://console.vast.ai") is None
+
+
+def test_a_service_on_this_computer_needs_no_proxy(
     make_client: MakeClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(errors.NetworkError):
-        make_client(sandbox, retries=0).search_offers(limit=1)
 
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     assert len(make_client(sandbox, retries=0).search_offers(limit=1)) == 1
 
 

@@ -140,6 +140,10 @@ def _sandbox(args: argparse.Namespace, door: Door) -> Any:
     from vastnb.services import practice
 
     if door == "shell":
+        if args.step or args.fault:
+            raise CommandError(
+                "sandbox: --step and --fault are for a notebook", hint="vastnb sandbox serves until Ctrl-C"
+            )
         return practice.serve(**{name: getattr(args, name) for name in ("port", "offers", "seed", "start", "strict")})
     if args.fault == "list":
         return practice.faults()

@@ -19,13 +19,14 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 from pydantic import SecretStr
 
-__all__ = ["LOST", "UNSENT", "Signer", "Wire", "httpx", "open_wire"]
+__all__ = ["LOST", "UNSENT", "Signer", "Wire", "httpx", "open_wire", "proxy_for"]
 
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """Errors after which not one byte of the request has left: even a paying call may be sent again."""
 LOST = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
 """Errors after which nobody knows whether the service acted."""
 
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _NOT_KEPT = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
@@ -89,10 +90,17 @@ def open_wire(url: str) -> Wire:
 
     ``httpx.Client(transport=...)`` ignores ``HTTPS_PROXY`` and ``NO_PROXY``, so they are looked up here.
     """
-    target = httpx.URL(url)
-    proxies = getproxies()
-    proxy = None if proxy_bypass(target.host) else proxies.get(target.scheme) or proxies.get("all")
+    proxy = proxy_for(url)
     return Wire(httpx.HTTPTransport(proxy=proxy, limits=httpx.Limits(max_keepalive_connections=4, keepalive_expiry=60)))
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for `url`, or None; a service on this computer needs none."""
+    target = httpx.URL(url)
+    if target.host in _LOOPBACK or proxy_bypass(target.host):
+        return None
+    proxies = getproxies()
+    return proxies.get(target.scheme) or proxies.get("all")
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -70,7 +70,7 @@ def show(
     Examples
     --------
     >>> import vastnb
-    >>> _ = vastnb.use("sandbox")
+    >>> _ = vastnb.use("sandbox", start="2026-06-01")
     >>> vastnb.show("templates", "recommended=true").columns[:3].tolist()
     ['template_id', 'name', 'image']
 

@@ -54,8 +54,8 @@ def searches(
     Examples
     --------
     >>> import vastnb
-    >>> _ = vastnb.use("sandbox")
-    >>> both = vastnb.searches(["gpu_name=H100_SXM num_gpus=8", "gpu_name=H200 num_gpus=8"])
+    >>> _ = vastnb.use("sandbox", start="2026-06-01")
+    >>> both = vastnb.searches(["gpu_name=H100_SXM", "gpu_name=H200"])
     >>> [set(df.gpu_name) for df in both]
     [{'H100 SXM'}, {'H200'}]
     """

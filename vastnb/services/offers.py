@@ -105,7 +105,7 @@ def search(
     Examples
     --------
     >>> import vastnb
-    >>> _ = vastnb.use("sandbox")
+    >>> _ = vastnb.use("sandbox", start="2026-06-01")
     >>> df = vastnb.search("gpu_name=RTX_4090 num_gpus>=2", limit=3)
     >>> list(df.gpu_name.unique())
     ['RTX 4090']
@@ -360,7 +360,7 @@ def gpus(
     Examples
     --------
     >>> import vastnb
-    >>> _ = vastnb.use("sandbox")
+    >>> _ = vastnb.use("sandbox", start="2026-06-01")
     >>> "RTX 4090" in set(vastnb.gpus().gpu_name)
     True
     """

@@ -89,10 +89,10 @@ def step(time: str) -> str:
 def fault(name: str) -> str:
     """Make the next answer fail in the way called `name`."""
     sandbox = _the_sandbox()
-    if name not in sandbox.faults.names():
+    if name not in _possible():
         raise CommandError(f"no such fault: {name}", hint="%vast sandbox --fault list names them")
     sandbox.faults.add(name)
-    return f"The next answer that can will fail so: {name} ({sandbox.faults.names()[name]})."
+    return f"The next answer that can will fail so: {name} ({_possible()[name]})."
 
 
 def faults() -> pd.DataFrame:
@@ -105,10 +105,16 @@ def faults() -> pd.DataFrame:
     """
     from vastnb.vast.types.frames import frame_of
 
-    names = importlib.import_module("vastnb.sandbox").Sandbox().faults.names()
+    names = _possible()
     frame = frame_of("faults", {"fault": list(names), "meaning": list(names.values())})
     frame.attrs["vastnb"] = {"kind": "faults"}
     return frame
+
+
+def _possible() -> dict[str, str]:
+    """Faults that can happen now; some wait for machines to rent."""
+    kinds = importlib.import_module("vastnb.sandbox.faults").KINDS
+    return {name: kind.meaning for name, kind in kinds.items() if kind.stage != "later"}
 
 
 def serve(**options: Any) -> None:

@@ -39,7 +39,7 @@ def calls(*, summary: bool = False, client: Client | None = None) -> pd.DataFram
     Examples
     --------
     >>> import vastnb
-    >>> _ = vastnb.use("sandbox")
+    >>> _ = vastnb.use("sandbox", start="2026-06-01")
     >>> _ = vastnb.search("num_gpus=8", refresh=True)
     >>> vastnb.calls().operation.iloc[-1]
     'search offers'
@@ -71,7 +71,7 @@ def cache_info(*, client: Client | None = None) -> pd.DataFrame:
     Examples
     --------
     >>> import vastnb
-    >>> _ = vastnb.use("sandbox")
+    >>> _ = vastnb.use("sandbox", start="2026-06-01")
     >>> _ = vastnb.search("num_gpus=8"), vastnb.search("num_gpus=8")
     >>> vastnb.cache_info().holds.tolist()
     ['finished frames', 'market data', 'account data']
