@@ -2,10 +2,8 @@
 
 import http.client
 import json
-import time
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -524,18 +522,6 @@ def test_an_account_may_be_without_metrics(path: str, empty: dict[str, Any]) -> 
     with Sandbox(offers=10, metrics="refused") as sandbox:
         status, body = ask(sandbox, path, {"verified": "nonsense"})
         assert (status, body["error"]) == (403, "not_authorized") and "machine_read" in body["msg"]
-
-
-def test_a_day_of_history_comes_fast() -> None:
-    market = Market(offers=2000, seed=0)
-    figures, now = metrics.Metrics(market), 1_780_000_000.0
-    asked = partial(figures.history, metrics.Choice("all"), metrics.NAMES, metrics.points({}, now, 2000))
-    took = []
-    for _ in range(3):
-        started = time.perf_counter()
-        asked()
-        took.append(time.perf_counter() - started)
-    assert min(took) < 0.15
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.01, 100)), max_size=40), st.floats(0, 1))

@@ -59,6 +59,10 @@ __all__ = [
 ]
 
 
+_AROUND = 80
+"""Characters of a long query that an error shows before and behind the place."""
+
+
 class VastError(Exception):
     """What went wrong, whether a repeat may help, and what to do next.
 
@@ -151,11 +155,18 @@ class QueryError(VastError):
     ) -> None:
         self.text, self.position, self.suggestion = text, position, suggestion
         if position is not None and text:
-            line = " ".join(text.splitlines())
-            message = f"{message}\n  {line}\n  {' ' * position}^"
+            message = f"{message}\n{_pointed(text, position)}"
         if suggestion is not None:
             more.setdefault("hint", f"did you mean {suggestion}?")
         super().__init__(message, **more)
+
+
+def _pointed(text: str, position: int) -> str:
+    """The part of `text` around `position`, and a caret below it; one printable character for each of `text`."""
+    start = max(0, position - _AROUND)
+    part = "".join(c if c.isprintable() else " " for c in text[start : position + _AROUND])
+    cut = "…" if start else ""
+    return f"  {cut}{part}\n  {' ' * (len(cut) + position - start)}^"
 
 
 class StateError(VastError):

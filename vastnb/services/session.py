@@ -27,6 +27,7 @@ announce: Callable[[Wait], None] | None = None
 """Told of each wait before it; a door sets it, because only a door may show something."""
 _lock = threading.RLock()
 _current: Session | None = None
+_followed: Any = None
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,18 @@ def _made(settings: Settings) -> Session:
     sandbox, folder = running_sandbox(settings.sandbox)
     sources = {**settings.sources, "url": "the sandbox", "api_key": "the sandbox"}
     there = settings.model_copy(update={"url": sandbox.url, "api_key": SecretStr(sandbox.api_key), "sources": sources})
-    client = Client(there, on_wait=_tell, cache_folder=folder)
-    sandbox.clock.subscribe(lambda _now: client.invalidate("offers", "catalogue", "account"))
-    return Session(there, client, sandbox)
+    global _followed
+    if sandbox is not _followed:
+        sandbox.clock.subscribe(_market_moved)
+        _followed = sandbox
+    return Session(there, Client(there, on_wait=_tell, cache_folder=folder), sandbox)
+
+
+def _market_moved(_now: float) -> None:
+    """The sandbox's clock was stepped: what was fetched before is of another time."""
+    with _lock:
+        if _current is not None:
+            _current.client.invalidate("offers", "catalogue", "account")
 
 
 def _tell(wait: Wait) -> None:
