@@ -861,3 +861,11 @@ def test_a_long_text_takes_no_long_time(text: str) -> None:
     outcome(text)
 
     assert time.perf_counter() - started < 2
+
+
+def test_a_share_above_one_is_sent_and_doubted() -> None:
+    query = parse_query("reliability>98")
+
+    assert query.filters["reliability"] == {"gt": 98}
+    assert query.notes == ("reliability is a share from 0 to 1: did you mean 98%?",)
+    assert parse_query("reliability>98%").notes == ()

@@ -256,6 +256,12 @@ def _add_plain(draft: _Draft, clause: Clause, field_name: str, column: Column) -
     values = [_value(draft.text, clause, column, text) for text in clause.values]
     if column.name == "gpu_name":
         _check_gpus(draft, clause, values)
+    if (
+        column.ask is not None
+        and column.ask.unit == "share"
+        and any(isinstance(v, (int, float)) and v > 1 for v in values)
+    ):
+        draft.notes.append(f"{clause.name} is a share from 0 to 1: did you mean {clause.values[0]}%?")
     if column.name == "num_gpus" and clause.operator == "eq" and values == [0]:
         raise QueryError("num_gpus must be at least 1", text=draft.text, position=clause.value_at)
     if _is_nominal(clause, column, values):
