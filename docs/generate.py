@@ -101,6 +101,7 @@ WHOSE = {
     },
     "calls": "What `vastnb.calls()` and `%vast calls --all` return.",
     "call summary": "What `vastnb.calls(summary=True)` and `%vast calls` return.",
+    "quotes": "What `vastnb.quote` returns for a frame, and `%vast quote` for a query.",
     "gpus": "What `vastnb.gpus` and `%vast gpus` return.",
     "fields": "What `vastnb.fields` and `%vast fields` return.",
     "config": "What `%vast config` returns.",

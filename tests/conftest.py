@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import builtins
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -97,8 +98,9 @@ def client(make_client: Callable[..., Client], sandbox: Sandbox) -> Client:
 
 
 @pytest.fixture
-def ip(private_home: Path) -> Iterator[Any]:
+def ip(private_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A real IPython shell with vastnb loaded."""
+    monkeypatch.delattr(builtins, "_", raising=False)  # doctests leave one, and IPython then sets none of its own
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
 

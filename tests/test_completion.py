@@ -38,7 +38,7 @@ VALUES = {
         ("  %vast SEA", "SEA", ["search"]),
         ("df = %vast sea", "sea", ["search"]),
         ("a, b['x'] = %vast gp", "gp", ["gpus"]),
-        ("%%vast ", "", ["search", "gpus", "show"]),
+        ("%%vast ", "", ["search", "quote", "gpus", "show"]),
         ("%vast search --o", "--o", ["--on-demand", "--order"]),
         ("%vast search num_gpus=2 --li", "--li", ["--limit"]),
         ("%vast config ", "", ["--trust"]),

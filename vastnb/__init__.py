@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vastnb.infra.config import Settings
     from vastnb.sandbox import Sandbox
     from vastnb.services.catalogue import show
+    from vastnb.services.costs import Quote, quote
     from vastnb.services.many import searches
     from vastnb.services.offers import fields, gpus, search
     from vastnb.services.session import use
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Client",
+    "Quote",
     "Sandbox",
     "Settings",
     "__version__",
@@ -37,6 +39,7 @@ __all__ = [
     "gpus",
     "load_ipython_extension",
     "parse_query",
+    "quote",
     "search",
     "searches",
     "show",
@@ -46,6 +49,8 @@ __all__ = [
 
 _HOMES = {
     "Client": "vastnb.vast.client",
+    "Quote": "vastnb.services.costs",
+    "quote": "vastnb.services.costs",
     "Sandbox": "vastnb.sandbox",
     "Settings": "vastnb.infra.config",
     "__version__": "vastnb.version",

@@ -6,6 +6,7 @@
     ├── ConfigError             settings: misspelt name, unreadable file, value out of range
     │   └── ModeError           it was never said where this notebook runs
     ├── CommandError            a word or an option that no command has
+    ├── InputError              a value given to a function is out of range
     ├── QueryError              a filter that cannot be right; nothing was sent
     ├── StateError              a file of ours that cannot be used
     │   └── NewerStateError     ... because a newer vastnb wrote it
@@ -40,6 +41,7 @@ __all__ = [
     "CommandError",
     "ConfigError",
     "EndpointGoneError",
+    "InputError",
     "InsufficientCreditError",
     "InvalidRequestError",
     "ModeError",
@@ -131,6 +133,12 @@ class CommandError(VastError):
     """The words after ``%vast`` or ``vastnb`` are not those of a command."""
 
     code = "command"
+
+
+class InputError(VastError):
+    """A value that was given to a function is out of range, or of another kind than it takes."""
+
+    code = "input"
 
 
 class QueryError(VastError):

@@ -90,6 +90,17 @@ def _search(args: argparse.Namespace, door: Door) -> Any:
     )
 
 
+def _quote(args: argparse.Namespace, door: Door) -> Any:
+    from vastnb.services.costs import quote
+    from vastnb.services.offers import search
+
+    job = {"hours": args.hours, "disk_gb": args.storage, "download_gb": args.download, "upload_gb": args.upload,
+           "idle_hours": args.idle, "bid_usd_per_hour": args.bid_price}  # fmt: skip
+    if len(args.query) == 1 and args.query[0].isdigit():
+        return quote(int(args.query[0]), rental=args.rental, **job)
+    return quote(search(_joined(args.query), rental=args.rental, disk_gb=args.storage, refresh=args.refresh), **job)
+
+
 def _gpus(args: argparse.Namespace, door: Door) -> Any:
     from vastnb.services.offers import gpus
 
@@ -199,6 +210,38 @@ COMMANDS: dict[str, Command] = {
             ),
             "Conditions are name, operator and value, separated by blanks; all must hold. Operators: = != < <= > >= in notin. "
             "%vast fields lists the names. Verified, rentable and not external are assumed; verified=any takes that back.",
+            first=True,
+        ),
+        Command(
+            "quote",
+            "what a job costs: GPUs, disk, traffic and time stopped",
+            _quote,
+            (
+                _arg("query", nargs="*", help="an offer's id, or conditions"),
+                *_RENTAL,
+                _arg("--hours", type=float, default=1.0, help="hours that the machine runs"),
+                _arg(
+                    "--storage",
+                    "--disk",
+                    type=float,
+                    default=10.0,
+                    metavar="GB",
+                    help="disk, as long as the machine exists",
+                ),
+                _arg("--download", type=float, default=0.0, metavar="GB", help="data to the machine"),
+                _arg("--upload", type=float, default=0.0, metavar="GB", help="data from the machine"),
+                _arg("--idle", type=float, default=0.0, metavar="HOURS", help="hours that it stands stopped"),
+                _arg(
+                    "--bid-price",
+                    type=float,
+                    default=None,
+                    metavar="USD",
+                    help="the bid an hour, for all GPUs together",
+                ),
+                _REFRESH,
+            ),
+            "vastnb.quote",
+            ("%vast quote gpu_name=RTX_4090 num_gpus=1 --hours 10 --storage 50 --download 100 --upload 5",),
             first=True,
         ),
         Command(

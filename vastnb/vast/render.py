@@ -29,6 +29,9 @@ _LONGEST_LINE = 300
 _LONGEST_CELL = 32
 _ROWS_SHOWN = 20
 _ADDED_SHOWN = 6
+_LONG = frozenset({"offers", "quotes", "calls", "benchmarks", "trends", "locations", "volumes"})
+"""Kinds of frame that are cut after the first rows."""
+_TRAFFIC = {"download_gb": "GB down", "upload_gb": "GB up", "idle_hours": "h stopped"}
 _STYLE = """<style>
 .vastnb-frame table.dataframe { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0; }
 .vastnb-frame table.dataframe th, .vastnb-frame table.dataframe td {
@@ -115,7 +118,7 @@ def _td(text: str, left: bool) -> str:
 def _cells(frame: pd.DataFrame) -> _Cells:
     kind = frame.attrs["vastnb"]["kind"]
     shown = [c for c in KINDS[kind] if c.head and not _says_nothing(c, frame)] + _added(frame, kind)
-    part = frame.head(_ROWS_SHOWN if kind == "offers" else len(frame))
+    part = frame.head(_ROWS_SHOWN if kind in _LONG else len(frame))
     columns = [_formatted(column, part[column.name].tolist()) for column in shown]
     return _Cells(
         heads=tuple((column.head, "" if column.form.endswith("%") else column.unit) for column in shown),
@@ -179,22 +182,43 @@ def _money_digits(known: Sequence[float]) -> int:
 
 def _captions(frame: pd.DataFrame, cells: _Cells) -> list[str]:
     about = frame.attrs["vastnb"]
-    if about["kind"] not in ("offers", "gpus"):
-        if about["kind"].startswith("call"):
-            return [] if len(frame) else ["No calls yet."]
-        if "source" in about:
-            return [f"{len(frame):,} {about['kind']} · {_source(about)}"]
-        return [] if len(frame) else [f"Nothing has {plain(about.get('word', ''))!r} in its name or meaning."]
-    if about["kind"] == "gpus":
-        models = "1 model" if len(frame) == 1 else f"{len(frame):,} models"
+    kind, count = about["kind"], len(frame)
+    if kind == "offers":
+        return [_offered(frame, cells)]
+    if kind == "gpus":
+        models = "1 model" if count == 1 else f"{count:,} models"
         return [f"{models}, seen in {about['offers']:,} offers, {_priced(about)} · {_source(about)}"]
+    if kind == "quotes":
+        return [_quoted(about, count)]
+    if "source" in about:
+        first = f", the first {len(cells.rows)} shown" if cells.more else ""
+        return [f"{count:,} {kind}{first} · {_source(about)}"]
+    nothing = (
+        "No calls yet."
+        if kind.startswith("call")
+        else f"Nothing has {plain(about.get('word', ''))!r} in its name or meaning."
+    )
+    return [] if count else [nothing]
+
+
+def _offered(frame: pd.DataFrame, cells: _Cells) -> str:
+    about = frame.attrs["vastnb"]
+    if not len(frame):
+        return f"No offers for: {plain(about['query']) or 'the defaults'} · {_source(about)}"
     count = f"{len(frame):,}" if len(frame) == about["returned"] else f"{len(frame):,} of {about['returned']:,}"
     noun = "offer" if about["returned"] == 1 else "offers"
     first = f", the first {len(cells.rows)} shown" if cells.more else ""
-    if not len(frame):
-        return [f"No offers for: {plain(about['query']) or 'the defaults'} · {_source(about)}"]
     verified = ", all verified" if _all_verified(frame) and len(frame) > 1 else ""
-    return [f"{count} {noun}{verified}{first} · {_priced(about)} · {_source(about)}"]
+    return f"{count} {noun}{verified}{first} · {_priced(about)} · {_source(about)}"
+
+
+def _quoted(about: dict[str, Any], count: int) -> str:
+    job = about["job"]
+    parts = [f"{job['hours']:g} h", f"{job['disk_gb']:g} GB of disk"]
+    parts += [f"{job[name]:g} {words}" for name, words in _TRAFFIC.items() if job[name]]
+    where = f" · {_source(about)}" if "source" in about else ""
+    first = f", the {_ROWS_SHOWN} cheapest shown" if count > _ROWS_SHOWN else ""
+    return f"{count:,} {'quote' if count == 1 else 'quotes'} for {', '.join(parts)}{first}{where}"
 
 
 def _priced(about: dict[str, Any]) -> str:

@@ -93,12 +93,35 @@ CACHE: tuple[Column, ...] = (
 )
 """Columns of `vastnb.cache_info`."""
 
+QUOTES: tuple[Column, ...] = (
+    Column("offer_id", "Int64", "the offer", head="Offer", form="d"),
+    Column("gpu_name", "str", "GPU model", head="GPU"),
+    Column("num_gpus", "Int64", "GPUs in the offer", head="GPUs", form="d"),
+    number("usd_total", "", "all parts together; NA if one cannot be priced", "$", head="Total", form=".2f"),
+    number("usd_per_hour", "", "GPUs and disk, while it runs", "$/h", head="Price", form="usd"),
+    number("gpu_usd", "", "GPUs, for the hours", "$", head="GPU", form=".2f"),
+    number("disk_usd", "", "disk, for the hours", "$", head="Disk", form=".2f"),
+    number("download_usd", "", "data to the machine", "$", head="Download", form=".2f"),
+    number("upload_usd", "", "data from the machine", "$", head="Upload", form=".2f"),
+    number("idle_usd", "", "disk, for the hours that it stands stopped", "$", head="Stopped", form=".2f"),
+    Column("uncertain", "str", "what may change the price", head="Uncertain", form="long"),
+    Column("rental", "str", "on-demand, bid or reserved"),
+    number("hours", "", "hours that it runs", "h"),
+    number("disk_gb", "", "disk", "GB"),
+    number("download_gb", "", "data to the machine", "GB"),
+    number("upload_gb", "", "data from the machine", "GB"),
+    number("idle_hours", "", "hours that it stands stopped", "h"),
+    Column("seen_at", "datetime64[us, UTC]", "the service's clock when it told the price", "UTC"),
+)
+"""Columns of `vastnb.quote`."""
+
 KINDS: dict[str, tuple[Column, ...]] = {
     "cache": CACHE,
     "calls": CALLS,
     "call summary": CALL_SUMMARY,
     "offers": OFFERS,
     "gpus": GPUS,
+    "quotes": QUOTES,
     "fields": FIELD_TABLE,
     "config": CONFIG_TABLE,
     "faults": FAULT_TABLE,

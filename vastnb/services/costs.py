@@ -1,0 +1,276 @@
+"""What a job will cost: GPU, disk, traffic and time stopped, each part by itself. Pure, but for looking up an offer by its id.
+
+The prices are the offer's own: GPUs by the hour while it runs, disk by the hour as long as the machine exists (a month has 720
+hours), traffic by the gigabyte. What the service does not say is not guessed: a part that cannot be priced is NA, and so is the
+total.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vastnb.errors import InputError
+from vastnb.services.session import current
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vastnb.vast.client import Client
+
+__all__ = ["Job", "Quote", "quote"]
+
+_HOURS_A_MONTH = 720
+_NEEDED = (
+    "offer_id",
+    "gpu_usd_per_hour",
+    "storage_usd_per_gb_month",
+    "inet_down_usd_per_gb",
+    "inet_up_usd_per_gb",
+    "rental",
+)
+
+
+class Job(BaseModel):
+    """What is to be paid for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hours: float = Field(1, gt=0, le=100_000, description="hours that the machine runs")
+    disk_gb: float = Field(10, ge=8, le=100_000, description="disk, as long as the machine exists")
+    download_gb: float = Field(0, ge=0, le=10_000_000, description="data to the machine")
+    upload_gb: float = Field(0, ge=0, le=10_000_000, description="data from the machine")
+    idle_hours: float = Field(0, ge=0, le=100_000, description="hours that it stands stopped, its disk kept")
+    bid_usd_per_hour: float | None = Field(
+        None, gt=0, description="for an interruptible machine: the bid, for all GPUs"
+    )
+
+
+class Quote(BaseModel):
+    """The price of a job on one offer, and what it was made of.
+
+    ``usd_total`` is the sum of the parts; None where a part could not be priced. ``uncertain`` says what may change it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    offer_id: int
+    gpu_name: str | None
+    num_gpus: int | None
+    rental: str
+    job: Job
+    usd_per_hour: float | None = Field(description="GPUs and disk, while it runs")
+    gpu_usd: float | None
+    disk_usd: float | None
+    download_usd: float | None
+    upload_usd: float | None
+    idle_usd: float | None
+    usd_total: float | None
+    uncertain: tuple[str, ...]
+    seen_at: datetime | None
+
+    def __repr__(self) -> str:
+        total = "unknown" if self.usd_total is None else f"${self.usd_total:,.2f}"
+        parts = {"GPU": self.gpu_usd, "disk": self.disk_usd, "download": self.download_usd, "upload": self.upload_usd,
+                 "stopped": self.idle_usd}  # fmt: skip
+        said = ", ".join(f"{name} {'?' if usd is None else f'${usd:,.2f}'}" for name, usd in parts.items() if usd != 0)
+        lines = [f"{total} for {self.job.hours:g} h on {self.num_gpus} x {self.gpu_name} ({self.rental}): {said}"]
+        return "\n".join([*lines, *self.uncertain])
+
+
+def quote(
+    what: pd.DataFrame | pd.Series | int,
+    *,
+    hours: float = 1,
+    disk_gb: float = 10,
+    download_gb: float = 0,
+    upload_gb: float = 0,
+    idle_hours: float = 0,
+    bid_usd_per_hour: float | None = None,
+    rental: str = "on-demand",
+    client: Client | None = None,
+) -> pd.DataFrame | Quote:
+    """What a job costs on an offer, or on each offer of a frame.
+
+    Parameters
+    ----------
+    what
+        A frame of offers, one row of it, or an offer's id (which is then asked for anew).
+    hours
+        Hours that the machine runs.
+    disk_gb
+        Disk, in GB, at least 8; it is paid for as long as the machine exists, stopped or not.
+    download_gb, upload_gb
+        Data to and from the machine, in GB.
+    idle_hours
+        Hours that the machine stands stopped.
+    bid_usd_per_hour
+        For an interruptible machine: the bid for all its GPUs together; without it the lowest that runs now.
+    rental
+        For an id: ``on-demand``, ``bid`` or ``reserved``. Rows know theirs.
+    client
+        Another client than the default one.
+
+    Returns
+    -------
+    DataFrame or Quote
+        For a frame, one row an offer, cheapest first: offer_id, gpu_name, num_gpus, usd_total, usd_per_hour, the parts gpu_usd,
+        disk_usd, download_usd, upload_usd, idle_usd, what is uncertain, rental, hours, disk_gb, seen_at. For a row or an id, a
+        `Quote`. What cannot be priced is NA (None).
+
+    Raises
+    ------
+    InputError
+        A number out of range, or something that is no offer.
+    OfferGoneError
+        No offer has this id any more.
+
+    Examples
+    --------
+    >>> import vastnb
+    >>> _ = vastnb.use("sandbox", start="2026-06-01")
+    >>> df = vastnb.search("gpu_name=RTX_4090")
+    >>> q = vastnb.quote(df, hours=10, disk_gb=50, download_gb=100, upload_gb=5)
+    >>> bool((q.usd_total > 0).all()), vastnb.quote(df.iloc[0], hours=10).job.hours
+    (True, 10.0)
+    """
+    import pandas as pd
+
+    job = _job(hours=hours, disk_gb=disk_gb, download_gb=download_gb, upload_gb=upload_gb, idle_hours=idle_hours,
+               bid_usd_per_hour=bid_usd_per_hour)  # fmt: skip
+    if isinstance(what, pd.DataFrame):
+        return _framed(what, job)
+    if isinstance(what, pd.Series):
+        return _single(what.to_frame().T, job)
+    if isinstance(what, bool) or not isinstance(what, int):
+        raise InputError(f"quote takes a frame of offers, a row of one or an offer's id, got {type(what).__name__}")
+    there = client if client is not None else current().client
+    return _single(there.get_offer(what, rental=rental, disk_gb=disk_gb), job)
+
+
+def _job(**numbers: Any) -> Job:
+    from pydantic import ValidationError
+
+    try:
+        return Job(**numbers)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(f"{first['loc'][0]}: {first['msg']}, got {first['input']!r}", original=error) from error
+
+
+def _framed(offers: pd.DataFrame, job: Job) -> pd.DataFrame:
+    from vastnb.vast.types.frames import frame_of
+
+    frame = frame_of("quotes", _columns(offers, job)).sort_values("usd_total", ignore_index=True, kind="stable")
+    about = offers.attrs.get("vastnb", {})
+    frame.attrs["vastnb"] = {
+        "kind": "quotes",
+        "job": job.model_dump(),
+        "returned": len(frame),
+        **{name: about[name] for name in ("source", "url", "account") if name in about},
+    }
+    return frame
+
+
+def _single(offer: pd.DataFrame, job: Job) -> Quote:
+    values = {name: column[0] for name, column in _columns(offer, job).items()}
+    known = {name: None if _absent(value) else value for name, value in values.items()}
+    job_fields = ("hours", "disk_gb", "download_gb", "upload_gb", "idle_hours")
+    uncertain = tuple(known["uncertain"].split("; ")) if known["uncertain"] else ()
+    rest = {name: value for name, value in known.items() if name not in job_fields and name != "uncertain"}
+    return Quote(**rest, job=job, uncertain=uncertain)
+
+
+def _absent(value: Any) -> bool:
+    return value is None or value != value or type(value).__name__ in ("NAType", "NaTType")  # noqa: PLR0124
+
+
+def _columns(offers: pd.DataFrame, job: Job) -> dict[str, Sequence[Any]]:
+    lacking = [name for name in _NEEDED if name not in offers.columns]
+    if lacking:
+        raise InputError(
+            f"these are no offers of vastnb: there is no column {lacking[0]}", hint="vastnb.search(...) gives some"
+        )
+    number = {name: offers[name].astype("float64") for name in _NEEDED if name not in ("offer_id", "rental")}
+    gpu = _gpu_price(offers, job)
+    disk = number["storage_usd_per_gb_month"] * job.disk_gb / _HOURS_A_MONTH
+    parts = {
+        "gpu_usd": gpu * job.hours,
+        "disk_usd": disk * job.hours,
+        "download_usd": _traffic(number["inet_down_usd_per_gb"], job.download_gb),
+        "upload_usd": _traffic(number["inet_up_usd_per_gb"], job.upload_gb),
+        "idle_usd": disk * job.idle_hours if job.idle_hours else disk * 0,
+    }
+    total = parts["gpu_usd"] + parts["disk_usd"] + parts["download_usd"] + parts["upload_usd"] + parts["idle_usd"]
+    made = {name: part.tolist() for name, part in parts.items()}
+    count = len(offers)
+    return {
+        **made,
+        "offer_id": offers["offer_id"].tolist(),
+        "gpu_name": offers["gpu_name"].tolist() if "gpu_name" in offers else [None] * count,
+        "num_gpus": offers["num_gpus"].tolist() if "num_gpus" in offers else [None] * count,
+        "rental": offers["rental"].tolist(),
+        "usd_total": total.tolist(),
+        "usd_per_hour": (gpu + disk).tolist(),
+        "uncertain": _uncertain(offers, job, made),
+        "seen_at": offers["seen_at"].tolist() if "seen_at" in offers else [None] * count,
+        **{
+            name: [getattr(job, name)] * count
+            for name in ("hours", "disk_gb", "download_gb", "upload_gb", "idle_hours")
+        },
+    }
+
+
+def _gpu_price(offers: pd.DataFrame, job: Job) -> pd.Series:
+    """Dollars an hour for the GPUs: the list price, or for an interruptible machine the bid."""
+    price = offers["gpu_usd_per_hour"].astype("float64")
+    bids = offers["rental"] == "bid"
+    if job.bid_usd_per_hour is not None:
+        if not bids.all():
+            raise InputError("a bid goes with offers that were searched for with rental='bid'")
+        return price * 0 + job.bid_usd_per_hour
+    return price
+
+
+def _traffic(usd_per_gb: pd.Series, gb: float) -> pd.Series:
+    """No traffic costs nothing, whatever it would cost."""
+    return usd_per_gb * gb if gb else usd_per_gb.fillna(0) * 0
+
+
+def _uncertain(offers: pd.DataFrame, job: Job, parts: dict[str, list[float]]) -> list[str]:
+    return ["; ".join(_doubts(row, job, {name: part[n] for name, part in parts.items()}))
+            for n, row in enumerate(offers.to_dict("records"))]  # fmt: skip
+
+
+def _doubts(row: Mapping[Any, Any], job: Job, parts: dict[str, float]) -> list[str]:
+    doubts = [f"no price for {name.removesuffix('_usd')}" for name, usd in parts.items() if math.isnan(usd)]
+    if row.get("rental") == "bid":
+        doubts.append(_bid_doubt(row, job))
+    if job.idle_hours and row.get("rental") != "bid":
+        doubts.append("while it is stopped its GPUs may go to somebody else")
+    room: Any = row.get("disk_max_gb")
+    until: Any = row.get("available_until")
+    seen: Any = row.get("seen_at")
+    if not _absent(room) and room < job.disk_gb:
+        doubts.append(f"only {room:.0f} GB of disk there")
+    if not (_absent(until) or _absent(seen)):
+        left = (until - seen).total_seconds() / 3600
+        if left < job.hours + job.idle_hours:
+            doubts.append(f"the host takes it back in {left:.0f} h")
+    return doubts
+
+
+def _bid_doubt(row: Mapping[Any, Any], job: Job) -> str:
+    lowest = row.get("min_bid_usd_per_hour")
+    if (
+        job.bid_usd_per_hour is not None
+        and not _absent(lowest)
+        and lowest is not None
+        and job.bid_usd_per_hour < lowest
+    ):
+        return f"the bid is below the lowest that runs now, ${lowest:.3f}"
+    return "who bids more stops it"
