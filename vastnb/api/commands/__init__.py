@@ -1,0 +1,132 @@
+"""The words of ``%vast`` and of the ``vastnb`` console script: two doors to one table (`table`).
+
+A door splits a line into words (`split_line`); `run` finds the command, parses, calls its function and returns the value; the
+door shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import inspect
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from vastnb.api.commands.model import Arg, Command, Door, Text
+from vastnb.api.commands.table import COMMANDS
+from vastnb.errors import CommandError
+
+__all__ = ["COMMANDS", "Arg", "Command", "Text", "help_for", "parser_for", "run", "split_line"]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        word = self.prog.split()[-1]
+        raise CommandError(f"{word}: {message}", hint=f"%vast help {word}")
+
+
+def parser_for(command: Command) -> argparse.ArgumentParser:
+    """The argparse parser of one command."""
+    parser = _Parser(prog=command.word, add_help=False, allow_abbrev=False)
+    for arg in command.args:
+        parser.add_argument(*arg.names, help=arg.help, **arg.options)
+    return parser
+
+
+def run(words: Sequence[str], door: Door) -> Any:
+    """Find the command that `words` begin with, and call it.
+
+    Raises
+    ------
+    CommandError
+        No such word or option; the nearest is named.
+    VastError
+        Whatever the command's function raises.
+    """
+    if not words or words[0] in ("-h", "--help"):
+        return help_for("", door)
+    command = COMMANDS.get(words[0])
+    if command is None or door not in command.doors:
+        raise _unknown(words[0], door)
+    rest = list(words[1:])
+    if "--help" in rest or "-h" in rest:
+        return help_for(command.word, door)
+    _check_options(command, rest)
+    args = parser_for(command).parse_intermixed_args(rest)
+    return help_for(" ".join(args.word), door) if command.call is None else command.call(args, door)
+
+
+def _unknown(word: str, door: Door) -> CommandError:
+    known = [c.word for c in COMMANDS.values() if door in c.doors]
+    near = difflib.get_close_matches(word, known, 1, 0.5)
+    program = "%vast" if door == "notebook" else "vastnb"
+    hint = f"did you mean {program} {near[0]}?" if near else f"{program} help lists the words"
+    if re.search(r"[=<>]", word):
+        hint = f"{program} search {word} ...?"
+    return CommandError(f"no such word: {word}", hint=hint)
+
+
+def _check_options(command: Command, words: Sequence[str]) -> None:
+    """An unknown option names its nearest; argparse alone would only say that it is unknown."""
+    known = [name for arg in command.args for name in arg.names if name.startswith("-")]
+    for word in words:
+        name = word.partition("=")[0]
+        if re.fullmatch(r"--?[A-Za-z][\w-]*", name) and name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            hint = f"did you mean {near[0]}?" if near else f"{command.word} --help lists them"
+            raise CommandError(f"{command.word}: no such option: {name}", hint=hint)
+
+
+def split_line(line: str) -> list[str]:
+    """A line into words, as a shell would, but quotes and brackets inside a condition stay as written.
+
+    ``gpu_name="RTX 4090" geolocation in [US, CA] 'num_gpus>=2 dph<1' -n`` gives ``gpu_name="RTX 4090"``, ``geolocation``,
+    ``in``, ``[US, CA]``, ``num_gpus>=2 dph<1``, ``-n``.
+    """
+    return [_unquoted(word) for word in re.findall(r"""(?:\[[^\]]*\]|"[^"]*"|'[^']*'|[^\s])+""", line)]
+
+
+def _unquoted(word: str) -> str:
+    whole = re.fullmatch(r"""(["'])(.*)\1""", word, re.DOTALL)
+    return whole[2] if whole and whole[1] not in whole[2] else word
+
+
+def help_for(word: str, door: Door) -> Text:
+    """Help on one command, or on all."""
+    if not word:
+        return Text(_overview(door))
+    command = COMMANDS.get(word.split(maxsplit=1)[0])
+    if command is None or door not in command.doors:
+        raise _unknown(word, door)
+    return Text(_page(command, door))
+
+
+def _overview(door: Door) -> str:
+    program = "%vast" if door == "notebook" else "vastnb"
+    mine = [c for c in COMMANDS.values() if door in c.doors]
+    width = max(len(c.word) for c in mine)
+    lines = [f"{program} WORD ...: the Vast.ai GPU market", ""]
+    lines += [f"  {c.word:{width}}  {c.summary}" for c in sorted(mine, key=lambda c: not c.first)]
+    example = (
+        "df = %vast search gpu_name=RTX_4090 num_gpus>=2"
+        if door == "notebook"
+        else "vastnb search 'gpu_name=RTX_4090 num_gpus>=2' --csv"
+    )
+    return "\n".join([*lines, "", f"{program} WORD --help says more.  Begin with: {example}"])
+
+
+def _page(command: Command, door: Door) -> str:
+    program = "%vast" if door == "notebook" else "vastnb"
+    shown = [arg for arg in command.args if arg.help is not argparse.SUPPRESS]
+    lines = [f"{program} {command.word}: {command.summary}", ""]
+    names = [", ".join(arg.names) for arg in shown]
+    width = max(map(len, names), default=0)
+    lines += [f"  {name:{width}}  {arg.help}" for name, arg in zip(names, shown, strict=True)]
+    if command.details:
+        lines += ["", inspect.cleandoc(command.details)]
+    if command.examples:
+        lines += ["", "Examples:", *(f"  {example}" for example in command.examples)]
+    if command.function:
+        lines += ["", f"The same as a function: {command.function}"]
+    return "\n".join(lines)
