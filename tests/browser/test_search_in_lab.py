@@ -30,7 +30,7 @@ def test_the_run_command_ends_in_notebook_01_and_it_runs(new_page: Callable[[], 
         assert page.locator(".jp-OutputArea-output", has_text="All as it should be.").count() == 1
         assert (page.wishes, page.dialogs) == ([], [])
         driving.picture(page, "lab.png")
-        driving.picture(page, "search.png", cells=(1, 6))
+        driving.picture(page, "search.png", cells=(1, 4))
         page.context.close()
 
 

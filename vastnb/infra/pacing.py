@@ -7,7 +7,7 @@ or asking: a kernel that dies or is suspended blocks nobody. When the file canno
 `Pacer.claim` tells other kernels that a question is being asked, so that they wait for the shared cache instead of asking it
 again. `PacingTransport` puts both into the path of a request:
 
-1. Another kernel asks the same: wait for its answer in the cache.
+1. Another kernel asks the same, or did a moment ago: its answer is in the cache, or will be.
 2. Wait for a slot; look into the cache again, somebody may have asked meanwhile.
 3. Send. A 429 pushes everybody back; the daily quota ends searching until midnight UTC.
 """
@@ -285,7 +285,11 @@ class PacingTransport(httpx.BaseTransport):
             found = _looked_up(request)
             if found is not None or self._clock() > deadline:
                 return found
-        return None
+        # Another kernel may have asked and been answered after the cache was looked at and before this claim.
+        found = _looked_up(request)
+        if found is not None:
+            self._pacer.drop_claim(question)
+        return found
 
     def _paced(self, request: httpx.Request, call: Call) -> httpx.Response:
         bucket = f"{self._account} {call.endpoint}"

@@ -180,8 +180,8 @@ class Store:
         self._odd = 0
         self._lock = threading.Lock()
 
-    def load(self, key: str) -> Entry | None:
-        """The entry at `key`, or None."""
+    def load(self, key: str, *, again: bool = False) -> Entry | None:
+        """The entry at `key`, or None; that it is missing is not counted where it is looked for `again`."""
 
         def read() -> Entry | None:
             kept = self.backend.responses.get(key, _ABSENT)
@@ -195,7 +195,8 @@ class Store:
 
         entry = self._guarded("reading", read, None)
         with self._lock:
-            self.hits, self.misses = self.hits + (entry is not None), self.misses + (entry is None)
+            self.hits += entry is not None
+            self.misses += entry is None and not again
         return entry
 
     def save(self, key: str, entry: Entry, *, keep_s: float, url: str) -> None:

@@ -141,7 +141,7 @@ class CachingTransport(httpx.BaseTransport):
 
         def look() -> httpx.Response | None:
             """For the pacing below: what another kernel has fetched while this one waited."""
-            entry = store.load(key)
+            entry = store.load(key, again=True)
             usable = entry is not None and self._younger(entry, call.ttl_s)
             if entry is None or not usable or (call.refresh and entry.created < asked_at):
                 return None

@@ -18,6 +18,8 @@ except ImportError:  # pandas keeps texts as objects then
 __all__ = ["MAKERS", "Maker", "inferred"]
 
 _LARGEST_EXACT = 2**53
+_NUMBERS = {int, float, type(None)}
+_TRUTHS = {bool, type(None)}
 
 
 class Maker(NamedTuple):
@@ -49,6 +51,12 @@ def _ints(values: Sequence[Any]) -> tuple[Any, Any]:
     array = _flat(np.array(values)) if len(values) else np.empty(0, np.int64)
     if array.dtype.kind == "i":
         return array.astype(np.int64, copy=False), np.zeros(len(values), np.bool_)
+    if set(map(type, values)) <= _NUMBERS:  # in one go, if all of them fit
+        floats = np.array(values, np.float64)
+        gone = np.isnan(floats)
+        floats[gone] = 0
+        if np.all((np.abs(floats) < _LARGEST_EXACT) & (np.floor(floats) == floats)):
+            return floats.astype(np.int64), gone
     absent = np.fromiter((v is None or (isinstance(v, float) and math.isnan(v)) for v in values), np.bool_, len(values))
     known = [0 if gone else v for v, gone in zip(values, absent, strict=True)]
     numbers = np.array(
@@ -63,7 +71,7 @@ def _flags(values: Sequence[Any]) -> tuple[Any, Any]:
     array = _flat(np.array(values)) if len(values) else np.empty(0, np.bool_)
     if array.dtype.kind == "b":
         return array, np.zeros(len(values), np.bool_)
-    if any(v is not None and v not in (0, 1) for v in values):
+    if not set(map(type, values)) <= _TRUTHS and any(v is not None and v not in (0, 1) for v in values):
         raise ValueError("not true or false")
     return (
         np.fromiter((bool(v) for v in values), np.bool_, len(values)),
@@ -92,7 +100,7 @@ def _joined_texts(parts: list[Any]) -> Any:
 
 def _seconds(values: Sequence[Any]) -> Any:
     """Times as seconds since 1970, as ISO text, or as datetimes."""
-    if any(isinstance(v, (str, datetime)) for v in values):
+    if not set(map(type, values)) <= _NUMBERS and any(isinstance(v, (str, datetime)) for v in values):
         return _floats([_second(v) for v in values])
     return _floats(values)
 

@@ -36,7 +36,9 @@ def write(path: Path, frame: pd.DataFrame, head: Mapping[str, Any]) -> bool:
 
     A full disk or a place that cannot be written is no error: the frame is only kept for speed.
     """
-    packed = [_packed(name, frame[name]) for name in frame.columns]
+    bare = frame.copy(deep=False)
+    bare.attrs = {}  # or pandas would copy them, at every depth, for each column
+    packed = [_packed(name, bare[name]) for name in bare.columns]
     if any(column is None for column in packed):
         return False
     buffers: _Buffers = [b for column in packed if column is not None for b in column[1]]
