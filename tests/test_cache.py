@@ -213,6 +213,8 @@ def test_two_accounts_never_share_an_answer(backend: Any) -> None:
         httpx.Response(200, content=b"<html>"),
         httpx.Response(200, content=b""),
         httpx.Response(404, json={"error": "auth_error"}),
+        httpx.Response(200, content=b'{"offers": [' + b'{"id": 1}, ' * 9_999),
+        httpx.Response(200, content=b'{"success" : false, "detail": [' + b"1, " * 99_999 + b"1]}"),
     ],
 )
 def test_what_is_no_good_answer_is_not_kept(world: World, answer: httpx.Response) -> None:

@@ -113,6 +113,18 @@ def test_every_failure_has_its_error(
     assert len(str(raised.value)) < 500
 
 
+@pytest.mark.parametrize(
+    "fault", ["garbage", "html-200", "truncated-json", "trailing-text", "null-offers", "wrong-types"]
+)
+def test_an_unreadable_answer_is_not_given_twice(client: Client, sandbox: Sandbox, fault: str) -> None:
+    sandbox.faults.add(fault)
+    with pytest.raises(errors.ResponseError):
+        client.search_offers("num_gpus=1")
+
+    assert len(client.search_offers("num_gpus=1")) > 0
+    assert sandbox.requests("/bundles") == 2
+
+
 def test_a_service_that_does_not_answer_is_given_up_in_time(make_client: MakeClient, sandbox: Sandbox) -> None:
     sandbox.faults.add("hang")
     client = make_client(sandbox, retries=0, timeout_s=0.2)

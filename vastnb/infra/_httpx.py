@@ -12,7 +12,9 @@ What is here is the lowest part of every call, in this order:
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from urllib.request import getproxies, proxy_bypass
 
@@ -31,15 +33,22 @@ _NOT_KEPT = frozenset({"content-encoding", "content-length", "transfer-encoding"
 
 
 class Wire(httpx.BaseTransport):
-    """Sends a request and returns its answer complete, decoded and free of its connection."""
+    """Sends a request and returns its answer complete, decoded and free of its connection.
 
-    def __init__(self, inner: httpx.BaseTransport) -> None:
-        self._inner = inner
+    Parameters
+    ----------
+    opener
+        Makes the transport below, at the first request: it loads the certificates, which an answer from a cache does not need.
+    """
+
+    def __init__(self, opener: Callable[[], httpx.BaseTransport]) -> None:
+        self._opener, self._lock = opener, threading.Lock()
+        self._opened: httpx.BaseTransport | None = None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` once."""
         started = time.perf_counter()
-        response = self._inner.handle_request(request)
+        response = self._transport().handle_request(request)
         try:
             body = response.read()
         finally:
@@ -51,7 +60,16 @@ class Wire(httpx.BaseTransport):
 
     def close(self) -> None:
         """Close the connections."""
-        self._inner.close()
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
+    def _transport(self) -> httpx.BaseTransport:
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._opener()
+            return self._opened
 
 
 class Signer(httpx.BaseTransport):
@@ -75,7 +93,11 @@ class Signer(httpx.BaseTransport):
         signed = httpx.Request(
             request.method, request.url, headers=headers, stream=request.stream, extensions=request.extensions
         )
-        return self._inner.handle_request(signed)
+        try:
+            return self._inner.handle_request(signed)
+        except httpx.HTTPError as error:
+            _forget_frames_below(error)
+            raise
 
     def close(self) -> None:
         """Close the wire."""
@@ -91,7 +113,8 @@ def open_wire(url: str) -> Wire:
     ``httpx.Client(transport=...)`` ignores ``HTTPS_PROXY`` and ``NO_PROXY``, so they are looked up here.
     """
     proxy = proxy_for(url)
-    return Wire(httpx.HTTPTransport(proxy=proxy, limits=httpx.Limits(max_keepalive_connections=4, keepalive_expiry=60)))
+    limits = httpx.Limits(max_keepalive_connections=4, keepalive_expiry=60)
+    return Wire(lambda: httpx.HTTPTransport(proxy=proxy, limits=limits))
 
 
 def proxy_for(url: str) -> str | None:
@@ -101,6 +124,14 @@ def proxy_for(url: str) -> str | None:
         return None
     proxies = getproxies()
     return proxies.get(target.scheme) or proxies.get("all")
+
+
+def _forget_frames_below(error: BaseException) -> None:
+    """Cut the frames off what `error` came from: their variables hold the signed request."""
+    link = error.__cause__ or error.__context__
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

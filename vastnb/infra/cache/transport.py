@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +29,8 @@ __all__ = ["CachingTransport"]
 _KEPT_HEADERS = ("content-type", "date", "etag", "x-vastnb-sandbox")
 _FAILED = frozenset({429, 500, 502, 503, 504})
 _CLOCK_SKEW_S = 5.0
+_READ_WHOLE = 1 << 16
+_FAILURE = re.compile(rb'"success"\s*:\s*false')
 
 
 class _InterruptedFlightError(Exception):
@@ -188,11 +191,18 @@ def _copy(response: httpx.Response) -> httpx.Response:
 
 
 def _worth_keeping(response: httpx.Response) -> bool:
-    """A 200 with ``success: false`` is an error of Vast's; a cut or non-JSON body is no answer."""
-    if response.status_code != 200 or response.content[:1] not in (b"{", b"["):
+    """A 200 with ``success: false`` is an error of Vast's; a cut or non-JSON body is no answer.
+
+    A long body is looked at from both ends only: reading it twice would cost more than asking again. If it turns out to be
+    unreadable after all, the client has it forgotten.
+    """
+    content = response.content
+    if response.status_code != 200 or content[:1] not in (b"{", b"["):
         return False
+    if len(content) > _READ_WHOLE:
+        return content[-64:].rstrip()[-1:] in (b"}", b"]") and not _FAILURE.search(content[:2000])
     try:
-        body = orjson.loads(response.content)
+        body = orjson.loads(content)
     except ValueError:
         return False
     return not (isinstance(body, dict) and body.get("success") is False)

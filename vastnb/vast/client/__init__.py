@@ -153,6 +153,7 @@ class Client:
             frame = frames.raw_frame(frames.decode(response.content, "offers")) if raw else read.frame
         except ResponseError as error:
             error.endpoint = f"{endpoint.method} {endpoint.path}"
+            self.invalidate(endpoint.tag)
             raise
         return Page(
             frame=frame[judge.rows].reset_index(drop=True) if raw else frame,
@@ -238,6 +239,7 @@ class Client:
         try:
             return orjson.loads(response.content), "x-vastnb-sandbox" in response.headers
         except ValueError as error:
+            self.invalidate(endpoint.tag)
             raise ResponseError(f"{what}: expected JSON", original=error) from error
 
     def rows(self, what: str, **asked: Any) -> tuple[list[dict[str, Any]], bool]:
