@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 import json
 import socket
@@ -22,6 +22,7 @@ import threading
 import time
 from email.utils import formatdate
 from pathlib import Path
+from typing import Self
 
 import certifi
 import orjson
@@ -60,15 +61,15 @@ def _rows(count: int) -> list[dict[str, object]]:
 def _certificate(folder: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vastnb benchmarks")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -95,12 +96,14 @@ class Loopback:
 
     def asked(self) -> int:
         """How many searches there were since it started."""
-        with socket.create_connection(("127.0.0.1", self.port)) as plain:
-            with self._context.wrap_socket(plain, server_hostname="127.0.0.1") as there:
-                there.sendall(b"GET /asked HTTP/1.1\r\nHost: x\r\n\r\n")
-                return int(there.recv(4096).rpartition(b"\r\n")[2])
+        with (
+            socket.create_connection(("127.0.0.1", self.port)) as plain,
+            self._context.wrap_socket(plain, server_hostname="127.0.0.1") as there,
+        ):
+            there.sendall(b"GET /asked HTTP/1.1\r\nHost: x\r\n\r\n")
+            return int(there.recv(4096).rpartition(b"\r\n")[2])
 
-    def __enter__(self) -> Loopback:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
