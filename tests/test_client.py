@@ -125,6 +125,21 @@ def test_an_unreadable_answer_is_not_given_twice(client: Client, sandbox: Sandbo
     assert sandbox.requests("/bundles") == 2
 
 
+def test_an_older_answer_stands_in_with_a_warning(
+    make_client: MakeClient, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = make_client(sandbox).gpu_names()
+    assert not caplog.records
+    sandbox.faults.add("503", times=None)
+
+    again = make_client(sandbox, retries=0).gpu_names(refresh=True)
+
+    assert again == names
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith("gpu names: no answer came; an older one of 20")
+
+
 def test_a_service_that_does_not_answer_is_given_up_in_time(make_client: MakeClient, sandbox: Sandbox) -> None:
     sandbox.faults.add("hang")
     client = make_client(sandbox, retries=0, timeout_s=0.2)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import email.utils
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +45,8 @@ from vastnb.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger("vastnb.client")
 
 __all__ = ["FIRST_SANDBOX_ID", "Client", "Page"]
 
@@ -236,6 +239,10 @@ class Client:
         endpoint = ENDPOINTS[what]
         sent = {k: v if isinstance(v, str) else orjson.dumps(v).decode() for k, v in (params or {}).items()}
         response = self._ask(endpoint, params=sent or None, json=json, refresh=refresh)
+        told = answer_of(response)
+        if told.stale:
+            seen = datetime.fromtimestamp(told.fetched_at, UTC)
+            log.warning("%s: no answer came; an older one of %s stands in", what, f"{seen:%Y-%m-%d %H:%M} UTC")
         try:
             return orjson.loads(response.content), "x-vastnb-sandbox" in response.headers
         except ValueError as error:

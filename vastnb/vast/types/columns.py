@@ -68,7 +68,7 @@ OFFERS: tuple[Column, ...] = (
     Column(
         "offer_id",
         "Int64",
-        "the offer; it keeps its machine and its GPUs, not its price",
+        "the offer; it keeps its machine and its GPUs, not what it costs",
         "",
         "ask_contract_id",
         1.0,
