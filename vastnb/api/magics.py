@@ -129,7 +129,8 @@ def _warm_up_after(ip: InteractiveShell) -> None:
 
 
 def _warm_up() -> None:
-    for name in ("pandas", "vastnb.vast.client", "vastnb.vast.types.frames", "vastnb.services.offers"):
+    """Without pandas: it asks while it is imported whether a notebook runs it, and outside a cell takes that for a terminal."""
+    for name in ("numpy", "vastnb.vast.client", "vastnb.services.session"):
         try:
             importlib.import_module(name)
         except ImportError:  # the first search will say it where somebody reads it
