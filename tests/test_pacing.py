@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -288,25 +289,32 @@ def kernel(
 def test_what_another_kernel_is_asking_is_waited_for_and_not_asked_again(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend, service, pids = open_memory(), Service(), itertools.cycle([os.getppid()])
-    first = kernel(tmp_path, clock, service, backend, clock.sleep)
-    second = kernel(tmp_path, clock, service, backend, clock.sleep)
+    me, other, backend, asked_by_other = os.getpid(), os.getppid(), open_memory(), Service()
+    waits, kept = threading.Event(), threading.Event()
 
-    class AsksMeanwhile(Service):
-        """While the first kernel's request is under way, the second asks the same; its waiting lets the first one finish."""
+    def wait(_seconds: float) -> None:
+        waits.set()
+        assert kept.wait(5)
+
+    second = kernel(tmp_path, clock, asked_by_other, backend, wait)
+
+    class Overlapped(Service):
+        """While this request is under way, the second kernel (a thread with another process id) comes to ask the same."""
 
         def handle_request(self, request: httpx.Request) -> httpx.Response:
-            monkeypatch.setattr(os, "getpid", lambda: next(pids))
+            answers.append(pool.submit(lambda: second.handle_request(same_question).json()))
+            assert waits.wait(5)
             return super().handle_request(request)
 
-    slow = AsksMeanwhile()
-    first._inner._inner = slow  # type: ignore[attr-defined]
-    answer = first.handle_request(request())
-    monkeypatch.undo()
-    again = second.handle_request(request())
-
-    assert (answer.json(), again.json()) == ({"offers": [1]}, {"offers": [1]})
-    assert (slow.asked, service.asked) == (1, 0)
+    same_question, slow, main = request(SEARCH), Overlapped(), threading.get_ident()
+    answers: list[Future[Any]] = []
+    monkeypatch.setattr(os, "getpid", lambda: me if threading.get_ident() == main else other)
+    first = kernel(tmp_path, clock, slow, backend, clock.sleep)
+    with ThreadPoolExecutor(1) as pool:
+        answer = first.handle_request(request(SEARCH))
+        kept.set()
+        assert (answer.json(), answers[0].result(5)) == ({"offers": [1]}, {"offers": [1]})
+    assert (slow.asked, asked_by_other.asked) == (1, 0)
     first.close()
     second.close()
 

@@ -1,7 +1,7 @@
 """Every call of this process, measured: what was asked, what came, how long it took, and where the time went.
 
 `CallLog` keeps the last ones in memory and writes each to the logger ``vastnb.calls`` (DEBUG; INFO for failures). Neither ever
-sees the API key: both are fed above the signer, and `Redaction` takes out what looks like a key in words of a stranger.
+sees the API key: both are fed above the signer, and a filter takes out what looks like a key in words of a stranger.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
-__all__ = ["CallLog", "CallRecord", "Redaction", "redacted"]
+__all__ = ["CallLog", "CallRecord", "redacted"]
 
 log = logging.getLogger("vastnb.calls")
 
@@ -25,8 +25,8 @@ def redacted(text: str) -> str:
     return _SECRETS.sub(lambda found: (found[1] or "") + "***", text)
 
 
-class Redaction(logging.Filter):
-    """Redacts what a log record says; on the loggers of vastnb."""
+class _Redaction(logging.Filter):
+    """Redacts what a log record says."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass, redacted."""
@@ -34,7 +34,7 @@ class Redaction(logging.Filter):
         return True
 
 
-log.addFilter(Redaction())
+log.addFilter(_Redaction())
 
 
 @dataclass(frozen=True, slots=True)
