@@ -10,6 +10,7 @@ import pytest
 
 from vastnb import errors
 from vastnb.sandbox import Sandbox
+from vastnb.services import catalogue
 from vastnb.services.catalogue import SHOWN, show
 from vastnb.vast.client import Client
 from vastnb.vast.query import parse_filters
@@ -153,6 +154,42 @@ def test_a_failure_is_an_error_and_never_an_empty_frame(there: Client, market: S
 
     with pytest.raises(errors.ApiError):
         show(what, client=there, refresh=True)
+
+
+WRONG: list[Any] = [
+    None,
+    3,
+    [1],
+    {"gpus": 1},
+    {"gpus": {"RTX 4090": 3}},
+    {"gpus": {"H200": {"pricing": {"timestamps": [1, 2], "median": [1.0]}}}},
+]
+
+
+# An account without any known field is a row of nothing, as every other field that is missing.
+@pytest.mark.parametrize(
+    ("what", "answer"), [(w, a) for w in SHOWN for a in WRONG if not (w == "user" and isinstance(a, dict))]
+)
+def test_a_wrong_typed_answer_is_an_error_that_says_so(
+    there: Client, monkeypatch: pytest.MonkeyPatch, what: str, answer: Any
+) -> None:
+    monkeypatch.setattr(there, "answer", lambda *_args, **_options: (answer, True))
+
+    with pytest.raises(errors.ResponseError, match=f"^{what}: expected "):
+        show(what, client=there)
+
+
+@pytest.mark.parametrize(("what", "cap", "offers"), [("benchmarks", "_PAGES", 1500), ("volumes", "_VOLUMES", 600)])
+def test_what_was_cut_off_says_so(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, what: str, cap: str, offers: int
+) -> None:
+    with Sandbox(offers=offers, seed=7, start="2026-06-01T09:00:00+00:00") as larger:
+        there = make_client(larger)
+        assert "Incomplete" not in frame_text(show(what, client=there))
+        monkeypatch.setattr(catalogue, cap, 1)
+
+        assert "Incomplete: only the " in frame_text(show(what, client=there, refresh=True))
+        assert "Incomplete" not in frame_text(show(what, client=there, limit=1))
 
 
 def test_account_data_reaches_no_file(make_client: MakeClient, market: Sandbox, tmp_path: Any) -> None:

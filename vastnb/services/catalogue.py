@@ -6,10 +6,10 @@ import base64
 import difflib
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vastnb.errors import InvalidRequestError, NotFoundError, PermissionDeniedError
+from vastnb.errors import InvalidRequestError, NotFoundError, PermissionDeniedError, ResponseError
 from vastnb.services.session import current
 from vastnb.vast.query import parse_filters
 from vastnb.vast.types import KINDS
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["SHOWN", "show"]
 
 _PAGES = 25
+_VOLUMES = 1000
 _HOSTS_ONLY = "Vast shows these figures to hosts; vastnb.gpus() draws a sample of the market with searches"
 
 
@@ -88,7 +89,8 @@ def show(
     there = client if client is not None else current().client
     if options and what not in ("metrics", "trends"):
         raise InvalidRequestError(f"show {what}: no such option: {', '.join(options)}")
-    rows, seen = SHOWN[what](there, _Asked(query, limit, refresh, options))
+    asked = _Asked(query, limit, refresh, options)
+    rows, seen = SHOWN[what](there, asked)
     frame = records_frame(what, rows if limit is None else rows[:limit])
     frame.attrs["vastnb"] = {
         "kind": what,
@@ -97,6 +99,7 @@ def show(
         "url": there.settings.url,
         "account": there.account_name,
         "returned": len(frame),
+        "notes": asked.notes,
         "unknown_fields": [name for name in frame.columns if name not in {column.name for column in KINDS[what]}],
     }
     return frame
@@ -108,6 +111,8 @@ class _Asked:
     limit: int | None
     refresh: bool
     options: dict[str, str]
+    notes: list[str] = field(default_factory=list)
+    """For the reader of the frame: what it lacks."""
 
 
 _Rows = tuple[list[dict[str, Any]], bool]
@@ -123,21 +128,26 @@ def _benchmarks(client: Client, asked: _Asked) -> _Rows:
     params: dict[str, Any] = {"select_filters": parse_filters(asked.query, KINDS["benchmarks"])}
     rows: list[dict[str, Any]] = []
     for _ in range(_PAGES):
-        answer, sandbox = client.answer("benchmarks", params=params, refresh=asked.refresh)
+        answer, sandbox = client.fields("benchmarks", params=params, refresh=asked.refresh)
         rows += client.rows_of("benchmarks", answer)
         if not answer.get("next_token") or (asked.limit is not None and len(rows) >= asked.limit):
             break
         params = {**params, "after_token": answer["next_token"]}
+    else:
+        asked.notes.append(f"Incomplete: only the first {_PAGES} pages were asked for. A query makes it fewer.")
     return rows, sandbox
 
 
 def _volumes(client: Client, asked: _Asked) -> _Rows:
     body = {
         **parse_filters(asked.query, KINDS["volumes"]),
-        "limit": asked.limit or 1000,
+        "limit": asked.limit or _VOLUMES,
         "order": [["storage_cost", "asc"]],
     }
-    return client.rows("volumes", json=body, refresh=asked.refresh)
+    rows, sandbox = client.rows("volumes", json=body, refresh=asked.refresh)
+    if asked.limit is None and len(rows) >= _VOLUMES:
+        asked.notes.append(f"Incomplete: only the {_VOLUMES:,} cheapest were asked for. A query makes it fewer.")
+    return rows, sandbox
 
 
 def _metrics(client: Client, asked: _Asked) -> _Rows:
@@ -148,7 +158,10 @@ def _metrics(client: Client, asked: _Asked) -> _Rows:
 def _trends(client: Client, asked: _Asked) -> _Rows:
     models = {"gpu_name": asked.query.replace("_", " ")} if asked.query else {}
     answer, sandbox = _for_hosts(client, "trends", {"verified": "all", **models, **asked.options}, asked.refresh)
-    return [row for name, series in (answer.get("gpus") or {}).items() for row in _moments(name, series)], sandbox
+    try:
+        return [row for name, series in (answer.get("gpus") or {}).items() for row in _moments(name, series)], sandbox
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ResponseError("trends: expected series for each model", path="$.gpus", original=error) from error
 
 
 def _moments(name: str, series: dict[str, Any]) -> list[dict[str, Any]]:
@@ -170,7 +183,7 @@ def _locations(client: Client, asked: _Asked) -> _Rows:
 def _for_hosts(client: Client, what: str, params: dict[str, Any], refresh: bool) -> tuple[dict[str, Any], bool]:
     """Figures that Vast may keep for hosts: the refusal has two shapes, and says what to do instead."""
     try:
-        answer, sandbox = client.answer(what, params=params, refresh=refresh)
+        answer, sandbox = client.fields(what, params=params, refresh=refresh)
     except PermissionDeniedError as error:
         error.hint = _HOSTS_ONLY
         raise
@@ -202,7 +215,7 @@ def _parts_of(key: str) -> dict[str, str | None]:
 
 
 def _user(client: Client, asked: _Asked) -> _Rows:
-    answer, sandbox = client.answer("user", refresh=asked.refresh)
+    answer, sandbox = client.fields("user", refresh=asked.refresh)
     return [{name: answer.get(name) for name in ("id", "email", "username", "credit", "balance")}], sandbox
 
 

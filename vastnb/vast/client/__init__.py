@@ -249,6 +249,13 @@ class Client:
             self.invalidate(endpoint.tag)
             raise ResponseError(f"{what}: expected JSON", original=error) from error
 
+    def fields(self, what: str, **asked: Any) -> tuple[dict[str, Any], bool]:
+        """The fields of `answer`, and whether a sandbox gave them."""
+        found, sandbox = self.answer(what, **asked)
+        if not isinstance(found, dict):
+            raise ResponseError(f"{what}: expected an object", path="$")
+        return found, sandbox
+
     def rows(self, what: str, **asked: Any) -> tuple[list[dict[str, Any]], bool]:
         """The rows of `answer`, and whether a sandbox gave them."""
         found, sandbox = self.answer(what, **asked)
@@ -265,8 +272,8 @@ class Client:
 
     def gpu_names(self, *, refresh: bool = False) -> list[str]:
         """The GPU models that the service knows, as it writes them."""
-        found, _ = self.answer("gpu names", refresh=refresh)
-        names = found.get("gpu_names") if isinstance(found, dict) else None
+        found, _ = self.fields("gpu names", refresh=refresh)
+        names = found.get("gpu_names")
         if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
             raise ResponseError("gpu names: expected a list of names", path="$.gpu_names")
         return names
