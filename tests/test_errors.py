@@ -60,7 +60,9 @@ def test_each_class_has_a_code_of_its_own() -> None:
 def test_only_what_waiting_or_repeating_helps_is_retryable() -> None:
     retryable = {cls.__name__ for cls in CLASSES if cls.retryable}
 
-    assert retryable == {"NetworkError", "AnswerTimeoutError", "RateLimitError", "ServerError"}
+    assert retryable == {
+        "NetworkError", "AnswerTimeoutError", "RateLimitError", "ServerError", "WaitTimeoutError", "DestroyUncertainError",
+    }  # fmt: skip
 
 
 def test_nothing_of_ours_is_imported_by_the_errors() -> None:

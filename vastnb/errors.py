@@ -11,6 +11,16 @@
     ├── StateError              a file of ours that cannot be used
     │   └── NewerStateError     ... because a newer vastnb wrote it
     ├── SandboxOfferError       an offer of the sandbox shown to a live account
+    ├── LaunchError             a machine was not rented, or not as agreed
+    │   ├── BudgetError         a cap would not hold
+    │   ├── PriceChangedError   the offer is not what the quote says, or dearer
+    │   ├── NameTakenError      a machine of this name lives, and is not what was asked for
+    │   └── LaunchUncertainError    nobody knows yet whether a machine was rented
+    ├── MachineError            a rented machine did not do what it should
+    │   ├── NotRunningError     it does not run, and will not by itself
+    │   ├── WaitTimeoutError    it was not ready in time
+    │   ├── DestroyUncertainError   it could not be seen that it is gone
+    │   └── NotOursError        it was not made by vastnb, and ``force`` was not said
     └── ApiError                the service was asked
         ├── NetworkError        no answer came
         │   └── AnswerTimeoutError
@@ -38,18 +48,27 @@ __all__ = [
     "AnswerTimeoutError",
     "ApiError",
     "AuthError",
+    "BudgetError",
     "CommandError",
     "ConfigError",
+    "DestroyUncertainError",
     "EndpointGoneError",
     "InputError",
     "InsufficientCreditError",
     "InvalidRequestError",
+    "LaunchError",
+    "LaunchUncertainError",
+    "MachineError",
     "ModeError",
+    "NameTakenError",
     "NetworkError",
     "NewerStateError",
     "NotFoundError",
+    "NotOursError",
+    "NotRunningError",
     "OfferGoneError",
     "PermissionDeniedError",
+    "PriceChangedError",
     "QueryError",
     "QuotaError",
     "RateLimitError",
@@ -58,6 +77,7 @@ __all__ = [
     "ServerError",
     "StateError",
     "VastError",
+    "WaitTimeoutError",
 ]
 
 
@@ -197,6 +217,129 @@ class SandboxOfferError(VastError):
     default_hint = "search again after vastnb.use(...): sandbox offers exist in the sandbox only"
 
 
+class LaunchError(VastError):
+    """A machine was not rented, or not as agreed."""
+
+    code = "launch"
+
+
+class BudgetError(LaunchError):
+    """A cap would not hold; nothing was sent.
+
+    Parameters
+    ----------
+    message
+        Which cap, and by how much.
+    cap
+        Its name, as an argument or a setting.
+    limit_usd, needed_usd
+        What it allows, and what this would take.
+    more
+        As for `VastError`.
+    """
+
+    code = "budget"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        cap: str = "",
+        limit_usd: float | None = None,
+        needed_usd: float | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(message, **more)
+        self.cap, self.limit_usd, self.needed_usd = cap, limit_usd, needed_usd
+
+
+class PriceChangedError(LaunchError):
+    """The offer is not what the quote says, or it is dearer; nothing was sent."""
+
+    code = "price_changed"
+    default_hint = "search and quote again"
+
+
+class NameTakenError(LaunchError):
+    """A machine of this name lives, and it is not what was asked for; nothing was sent."""
+
+    code = "name_taken"
+
+
+class LaunchUncertainError(LaunchError):
+    """The answer to a paying call was lost, and it could not be seen yet whether a machine was rented.
+
+    Nothing is sent again. The machine, if there is one, carries `label`; every later `vastnb.instances()`, launch or audit
+    looks for it and takes it over.
+
+    Parameters
+    ----------
+    message
+        What is known.
+    label
+        What the machine would be called in the list.
+    offer_id
+        The offer that was asked for.
+    more
+        As for `VastError`.
+    """
+
+    code = "launch_uncertain"
+    default_hint = "%vast audit looks for it; do not rent again before it is settled"
+
+    def __init__(self, message: str, *, label: str = "", offer_id: int | None = None, **more: Any) -> None:
+        super().__init__(message, **more)
+        self.label, self.offer_id = label, offer_id
+
+
+class MachineError(VastError):
+    """A rented machine did not do what it should.
+
+    Parameters
+    ----------
+    message
+        What was expected, and what is.
+    instance_id
+        The machine.
+    more
+        As for `VastError`.
+    """
+
+    code = "machine"
+
+    def __init__(self, message: str, *, instance_id: int | None = None, **more: Any) -> None:
+        super().__init__(message, **more)
+        self.instance_id = instance_id
+
+
+class NotRunningError(MachineError):
+    """The machine does not run, and will not by itself."""
+
+    code = "not_running"
+
+
+class WaitTimeoutError(MachineError):
+    """The machine was not ready in time; it still exists, and costs."""
+
+    code = "wait_timeout"
+    retryable = True
+
+
+class DestroyUncertainError(MachineError):
+    """It could not be seen that the machine is gone; it may still cost."""
+
+    code = "destroy_uncertain"
+    retryable = True
+    default_hint = "run it again; Vast's console shows what exists"
+
+
+class NotOursError(MachineError):
+    """The machine was not made by vastnb."""
+
+    code = "not_ours"
+    default_hint = "force=True (or --force) touches it all the same"
+
+
 class ApiError(VastError):
     """The service was asked and this is what came of it.
 
@@ -208,24 +351,49 @@ class ApiError(VastError):
         The HTTP status, if an answer came.
     endpoint
         What was asked, for example ``POST /api/v0/bundles/``.
+    told
+        The fields of the answer, if it was the service's JSON; not shown.
     more
         As for `VastError`.
     """
 
     code = "api_error"
 
-    def __init__(self, message: str, *, status: int | None = None, endpoint: str = "", **more: Any) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        endpoint: str = "",
+        told: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
         super().__init__(message, **more)
         self.status = status
         self.endpoint = endpoint
+        self.told = told
 
 
 class NetworkError(ApiError):
-    """No answer came: no network, no such host, a closed connection, a refused certificate."""
+    """No answer came: no network, no such host, a closed connection, a refused certificate.
+
+    Parameters
+    ----------
+    message
+        As for `VastError`.
+    unsent
+        Whether not one byte of the request has left, so that the service cannot have acted.
+    more
+        As for `ApiError`.
+    """
 
     code = "network"
     retryable = True
     default_hint = "check the network (and HTTPS_PROXY, if you need one), then run the cell again"
+
+    def __init__(self, message: str, *, unsent: bool = False, **more: Any) -> None:
+        super().__init__(message, **more)
+        self.unsent = unsent
 
 
 class AnswerTimeoutError(NetworkError):

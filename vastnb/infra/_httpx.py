@@ -21,13 +21,15 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 from pydantic import SecretStr
 
-__all__ = ["LOST", "UNSENT", "Signer", "Wire", "httpx", "open_wire", "proxy_for"]
+__all__ = ["FRESH", "LOST", "UNSENT", "Signer", "Wire", "httpx", "open_wire", "proxy_for"]
 
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """Errors after which not one byte of the request has left: even a paying call may be sent again."""
 LOST = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
 """Errors after which nobody knows whether the service acted."""
 
+FRESH = "fresh_connection"
+"""The extension of a request that is to go over a connection of its own."""
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _NOT_KEPT = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
@@ -46,13 +48,22 @@ class Wire(httpx.BaseTransport):
         self._opened: httpx.BaseTransport | None = None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send `request` once."""
+        """Send `request` once; one with the extension `FRESH` over a connection of its own.
+
+        A kept connection may have died unnoticed, and nobody would know whether what was sent on it arrived.
+        """
         started = time.perf_counter()
-        response = self._transport().handle_request(request)
+        fresh = bool(request.extensions.get(FRESH))
+        transport = self._opener() if fresh else self._transport()
         try:
-            body = response.read()
+            response = transport.handle_request(request)
+            try:
+                body = response.read()
+            finally:
+                response.close()
         finally:
-            response.close()
+            if fresh:
+                transport.close()
         headers = [(k, v) for k, v in response.headers.multi_items() if k.lower() not in _NOT_KEPT]
         answer = httpx.Response(response.status_code, headers=headers, content=body)
         answer.elapsed = timedelta(seconds=time.perf_counter() - started)

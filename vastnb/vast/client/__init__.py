@@ -23,16 +23,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import orjson
 import platformdirs
 from pydantic import ValidationError
 
 from vastnb.errors import AuthError, OfferGoneError, ResponseError, SandboxOfferError, VastError
-from vastnb.infra._httpx import Signer, httpx, open_wire
+from vastnb.infra._httpx import FRESH, Signer, httpx, open_wire
 from vastnb.infra.cache import CachingTransport, Store, identity, open_backend, open_memory
-from vastnb.infra.calls import Answer, RetryPolicy, RetryTransport, Wait, answer_of
+from vastnb.infra.calls import Answer, Effect, RetryPolicy, RetryTransport, Wait, answer_of
 from vastnb.infra.config import Settings
 from vastnb.infra.monitoring import CallLog, CallRecord
 from vastnb.infra.pacing import Pacer, PacingTransport
@@ -48,8 +48,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("vastnb.client")
 
-__all__ = ["FIRST_SANDBOX_ID", "Client", "Page"]
+__all__ = ["FIRST_SANDBOX_ID", "Client", "Page", "Told"]
 
+_ROWS_BELOW = {"metrics": "gpus", "volumes": "offers", "ssh-keys": "", "charges": "results", "own volumes": "volumes"}
 FIRST_SANDBOX_ID = 900_000_001
 """The sandbox numbers its offers from here; Vast's ids of 2026 are below 50 million."""
 
@@ -71,6 +72,15 @@ class Page:
     answer: Answer
     sandbox: bool
     seen_at: datetime
+
+
+class Told(NamedTuple):
+    """An answer in JSON."""
+
+    content: Any
+    sandbox: bool
+    seen_at: datetime
+    """The service's clock when it answered."""
 
 
 class Client:
@@ -223,12 +233,27 @@ class Client:
     def answer(
         self, what: str, *, params: Mapping[str, Any] | None = None, json: Any = None, refresh: bool = False
     ) -> tuple[Any, bool]:
-        """The JSON answer of the endpoint called `what`, and whether a sandbox gave it.
+        """The JSON answer of the endpoint called `what`, and whether a sandbox gave it; arguments as `told`."""
+        told = self.told(what, params=params, json=json, refresh=refresh)
+        return told.content, told.sandbox
+
+    def told(
+        self,
+        what: str,
+        *,
+        at: int | None = None,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        refresh: bool = False,
+    ) -> Told:
+        """What the endpoint called `what` answers.
 
         Parameters
         ----------
         what
             A name of the table of endpoints.
+        at
+            The id in its path, where it has one.
         params
             Query parameters; what is not a text is sent as JSON, as the service wants it.
         json
@@ -238,16 +263,21 @@ class Client:
         """
         endpoint = ENDPOINTS[what]
         sent = {k: v if isinstance(v, str) else orjson.dumps(v).decode() for k, v in (params or {}).items()}
-        response = self._ask(endpoint, params=sent or None, json=json, refresh=refresh)
+        try:
+            response = self._ask(endpoint, at=at, params=sent or None, json=json, refresh=refresh)
+        finally:
+            if endpoint.effect is not Effect.READ:
+                self.invalidate("offers", "account")
         told = answer_of(response)
         if told.stale:
             seen = datetime.fromtimestamp(told.fetched_at, UTC)
             log.warning("%s: no answer came; an older one of %s stands in", what, f"{seen:%Y-%m-%d %H:%M} UTC")
         try:
-            return orjson.loads(response.content), "x-vastnb-sandbox" in response.headers
+            content = orjson.loads(response.content)
         except ValueError as error:
             self.invalidate(endpoint.tag)
             raise ResponseError(f"{what}: expected JSON", original=error) from error
+        return Told(content, "x-vastnb-sandbox" in response.headers, _server_time(response))
 
     def fields(self, what: str, **asked: Any) -> tuple[dict[str, Any], bool]:
         """The fields of `answer`, and whether a sandbox gave them."""
@@ -264,7 +294,7 @@ class Client:
     @staticmethod
     def rows_of(what: str, answer: Any) -> list[dict[str, Any]]:
         """The rows in an answer of the endpoint called `what`."""
-        key = {"metrics": "gpus", "volumes": "offers", "ssh-keys": ""}.get(what, what)
+        key = _ROWS_BELOW.get(what, what)
         rows = answer.get(key) if key and isinstance(answer, dict) else answer
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ResponseError(f"{what}: expected a list of objects", path=f"$.{key}" if key else "$")
@@ -325,7 +355,13 @@ class Client:
         return f"<Client {self.settings.url} account {self.account_name}>"
 
     def _ask(
-        self, endpoint: Endpoint, *, params: Mapping[str, str] | None = None, json: Any = None, refresh: bool = False
+        self,
+        endpoint: Endpoint,
+        *,
+        at: int | None = None,
+        params: Mapping[str, str] | None = None,
+        json: Any = None,
+        refresh: bool = False,
     ) -> httpx.Response:
         if endpoint.account:
             self._require_account()
@@ -333,9 +369,9 @@ class Client:
         with self._measured(endpoint, what) as measured:
             call = endpoint.call(self.settings.cache, refresh=refresh)
             try:
-                response = self._http().request(
-                    endpoint.method, endpoint.path, params=params, json=json, extensions={"vastnb": call}
-                )
+                path = endpoint.path if at is None else endpoint.path.format(id=int(at))
+                extensions = {"vastnb": call, FRESH: endpoint.effect is Effect.UNSAFE}
+                response = self._http().request(endpoint.method, path, params=params, json=json, extensions=extensions)
             except httpx.HTTPError as error:
                 raise network_error(error, what) from error
             measured.append(response)

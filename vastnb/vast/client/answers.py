@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vastnb import errors
 from vastnb.errors import ApiError
-from vastnb.infra._httpx import httpx
+from vastnb.infra._httpx import UNSENT, httpx
 from vastnb.infra.calls import pause_asked_s
 from vastnb.vast.render import plain
 
@@ -71,6 +70,7 @@ STATUS_ERRORS: dict[int, type[ApiError]] = {
 class _Told:
     code: str
     words: str
+    fields: dict[str, Any] | None = None
 
 
 def error_of(response: httpx.Response, endpoint: str) -> ApiError | None:
@@ -112,9 +112,9 @@ def _json(response: httpx.Response) -> Any:
         return None
 
 
-def _from_body(body: Mapping[str, Any]) -> _Told:
+def _from_body(body: dict[str, Any]) -> _Told:
     words = next((str(body[name]) for name in ("msg", "message", "detail") if body.get(name)), "")
-    return _Told(str(body.get("error") or ""), plain(words))
+    return _Told(str(body.get("error") or ""), plain(words), body)
 
 
 def _kind(status: int, told: _Told) -> type[ApiError]:
@@ -135,7 +135,7 @@ def _kind(status: int, told: _Told) -> type[ApiError]:
 
 def _made(kind: type[ApiError], response: httpx.Response, told: _Told, endpoint: str) -> ApiError:
     said = told.words or told.code or "no explanation"
-    more: dict[str, Any] = {"status": response.status_code, "endpoint": endpoint}
+    more: dict[str, Any] = {"status": response.status_code, "endpoint": endpoint, "told": told.fields}
     if issubclass(kind, errors.RateLimitError):
         more["retry_after_s"] = pause_asked_s(response)
     if kind is errors.ResponseError and told.code == "html":
@@ -150,16 +150,16 @@ def network_error(error: httpx.HTTPError, endpoint: str) -> ApiError:
     """Our error for one of the wire's. The wire's own frames are cut off: their variables hold the signed request."""
     cause = error.with_traceback(None)
     words = plain(str(error)) or type(error).__name__
+    about: dict[str, Any] = {"endpoint": endpoint, "original": cause, "unsent": isinstance(error, UNSENT)}
     if isinstance(error, httpx.TimeoutException):
-        return errors.AnswerTimeoutError(f"{endpoint}: no answer in time", endpoint=endpoint, original=cause)
+        return errors.AnswerTimeoutError(f"{endpoint}: no answer in time", **about)
     if isinstance(error, httpx.ProxyError):
         return errors.NetworkError(
-            f"{endpoint}: the proxy refused: {words}", endpoint=endpoint, original=cause,
-            hint="HTTPS_PROXY names it; NO_PROXY goes around it",
-        )  # fmt: skip
+            f"{endpoint}: the proxy refused: {words}", hint="HTTPS_PROXY names it; NO_PROXY goes around it", **about
+        )
     if "CERTIFICATE" in words.upper():
         return errors.NetworkError(
-            f"{endpoint}: the certificate was refused: {words}", endpoint=endpoint, original=cause, retryable=False,
-            hint="behind a company proxy, SSL_CERT_FILE must name its certificate",
+            f"{endpoint}: the certificate was refused: {words}", retryable=False,
+            hint="behind a company proxy, SSL_CERT_FILE must name its certificate", **about,
         )  # fmt: skip
-    return errors.NetworkError(f"{endpoint}: no answer ({words})", endpoint=endpoint, original=cause)
+    return errors.NetworkError(f"{endpoint}: no answer ({words})", **about)

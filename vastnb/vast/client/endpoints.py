@@ -44,7 +44,8 @@ class Endpoint:
         return Call(self.bucket or self.name, self.effect, kept, ttl, stale, self.tag, refresh, self.limits)
 
 
-_READ, _DISK, _MEMORY = Effect.READ, Keep.DISK, Keep.MEMORY
+_READ, _DISK, _MEMORY, _NOWHERE = Effect.READ, Keep.DISK, Keep.MEMORY, Keep.NOWHERE
+_SAME, _PAYS = Effect.IDEMPOTENT, Effect.UNSAFE
 _QUICK: tuple[Limit, ...] = ((1, 1.0),)
 _SLOW: tuple[Limit, ...] = ((1, 3.0),)
 _SEARCH: tuple[Limit, ...] = ((5, 10.0), (10, 60.0))
@@ -65,6 +66,15 @@ ENDPOINTS: dict[str, Endpoint] = {
         Endpoint("locations", "GET", "/api/v0/metrics/gpu/locations/", _READ, _DISK, "catalogue", "catalogue", True, _SLOW),
         Endpoint("ssh-keys", "GET", "/api/v0/ssh/", _READ, _MEMORY, "account", "account", True, _QUICK),
         Endpoint("user", "GET", "/api/v0/users/current/", _READ, _MEMORY, "account", "account", True, _QUICK),
+        Endpoint("instances", "GET", "/api/v1/instances/", _READ, _MEMORY, "account", "account", True, _QUICK),
+        Endpoint("instance", "GET", "/api/v0/instances/{id}/", _READ, _MEMORY, "account", "account", True, ((1, 2.0),)),
+        Endpoint("charges", "GET", "/api/v0/charges/", _READ, _MEMORY, "account", "account", True, _QUICK),
+        Endpoint("own volumes", "GET", "/api/v0/volumes/", _READ, _MEMORY, "account", "account", True, ((1, 5.5),)),
+        Endpoint("create", "PUT", "/api/v0/asks/{id}/", _PAYS, _NOWHERE, "never", "account", True, ((1, 4.5),)),
+        Endpoint("manage", "PUT", "/api/v0/instances/{id}/", _SAME, _NOWHERE, "never", "account", True, _QUICK),
+        Endpoint("bid", "PUT", "/api/v0/instances/bid_price/{id}/", _SAME, _NOWHERE, "never", "account", True, ((1, 5.5),)),
+        Endpoint("reboot", "PUT", "/api/v0/instances/reboot/{id}/", _PAYS, _NOWHERE, "never", "account", True, _QUICK),
+        Endpoint("destroy", "DELETE", "/api/v0/instances/{id}/", _SAME, _NOWHERE, "never", "account", True, _SLOW),
     )
 }  # fmt: skip
 """By the name that logs and messages use."""
