@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import typing
@@ -38,7 +39,7 @@ VALUES = {
         ("  %vast SEA", "SEA", ["search"]),
         ("df = %vast sea", "sea", ["search"]),
         ("a, b['x'] = %vast gp", "gp", ["gpus"]),
-        ("%%vast ", "", ["search", "quote", "gpus", "show"]),
+        ("%%vast ", "", ["search", "quote", "launch", "gpus", "show"]),
         ("%vast search --o", "--o", ["--on-demand", "--order"]),
         ("%vast search num_gpus=2 --li", "--li", ["--limit"]),
         ("%vast config ", "", ["--trust"]),
@@ -215,7 +216,8 @@ def test_whatever_is_offered_is_understood() -> None:
 def test_every_option_of_a_notebook_is_offered_unless_help_hides_it() -> None:
     for command in (c for c in COMMANDS.values() if "notebook" in c.doors):
         _, found = completions(f"%vast {command.word} --", body=False)
-        names = [n for arg in command.args for n in arg.names if n.startswith("--") and n != "--new"]
+        shown = [arg for arg in command.args if arg.help is not argparse.SUPPRESS]
+        names = [n for arg in shown for n in arg.names if n.startswith("--")]
         of_shell = [n for arg in command.args for n in arg.names if arg.help.startswith("shell:")]
         assert found == [*(n for n in names if n not in of_shell), "--help"]
 

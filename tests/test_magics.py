@@ -265,15 +265,14 @@ print([m for m in ("pandas", "numpy", "httpx", "pydantic", "requests_cache", "ip
 
 def test_a_wait_is_shown_in_the_cell_that_waits(ip: Any, capsys: Any) -> None:
     from vastnb.infra.calls import Wait
-    from vastnb.services import session
+    from vastnb.services import notices
 
-    run(ip, USE)
-    assert session.announce is not None
+    assert notices.announce is not None
     capsys.readouterr()
 
-    session.announce(Wait("search offers", 6.4, "the service allows search offers 10 times in 60 s"))
-    session.announce(Wait("search offers", 0.2, "short"))
-    thread = threading.Thread(target=session.announce, args=(Wait("x", 9.0, "in the background"),))
+    notices.announce(Wait("search offers", 6.4, "the service allows search offers 10 times in 60 s"))
+    notices.announce(Wait("search offers", 0.2, "short"))
+    thread = threading.Thread(target=notices.announce, args=(Wait("x", 9.0, "in the background"),))
     thread.start()
     thread.join()
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vastnb.sandbox import Sandbox
     from vastnb.services.catalogue import show
     from vastnb.services.costs import Quote, quote
+    from vastnb.services.instances import Instance, LaunchSpec, audit, instance, instances, launch, rent
     from vastnb.services.many import searches
     from vastnb.services.offers import fields, gpus, search
     from vastnb.services.session import use
@@ -27,19 +28,26 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Client",
+    "Instance",
+    "LaunchSpec",
     "Quote",
     "Sandbox",
     "Settings",
     "__version__",
+    "audit",
     "cache_info",
     "calls",
     "clear_cache",
     "errors",
     "fields",
     "gpus",
+    "instance",
+    "instances",
+    "launch",
     "load_ipython_extension",
     "parse_query",
     "quote",
+    "rent",
     "search",
     "searches",
     "show",
@@ -48,6 +56,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    **dict.fromkeys(
+        ("Instance", "LaunchSpec", "audit", "instance", "instances", "launch", "rent"), "vastnb.services.instances"
+    ),
     "Client": "vastnb.vast.client",
     "Quote": "vastnb.services.costs",
     "quote": "vastnb.services.costs",

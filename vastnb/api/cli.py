@@ -12,6 +12,7 @@ from typing import Any
 
 from vastnb.api.commands import run
 from vastnb.errors import CommandError, VastError
+from vastnb.services import notices
 
 __all__ = ["main"]
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     forms = [word for word in words if word in _FORMS]
     try:
-        _announce_waits(words)
+        _tell_of_waits()
         value = run(_without_version(word for word in words if word not in _FORMS), "shell")
         _print(value, forms[-1] if forms else "")
     except VastError as error:
@@ -54,11 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _announce_waits(words: Sequence[str]) -> None:
-    if words and words[0] not in ("help", "--help", "-h", "--version") and "--help" not in words:
-        from vastnb.services import session
-
-        session.announce = lambda wait: print(f"waiting {wait.seconds:.0f} s: {wait.reason}", file=sys.stderr)
+def _tell_of_waits() -> None:
+    notices.announce = lambda wait: print(f"waiting {wait.seconds:.0f} s: {wait.reason}", file=sys.stderr)
+    notices.show_progress = lambda progress: print(progress, file=sys.stderr)
 
 
 def _without_version(words: Any) -> list[str]:

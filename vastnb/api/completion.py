@@ -1,7 +1,7 @@
 """Tab completion: what can stand at the cursor of a ``%vast`` line, a ``df = %vast ...`` line or a ``%%vast`` cell.
 
 IPython asks in the kernel's main thread while the user waits, so the answers come from our own tables and from the names of
-profiles in the settings files: nothing here asks the network, or imports pandas, httpx or pydantic. What it imports, it
+profiles and machines in files of ours: nothing here asks the network, or imports pandas, httpx or pydantic. What it imports, it
 imports with the first Tab, not with ``%load_ext``. The order of work:
 
 1. `_place` finds the line that the cursor is in; the body of a cell so far counts as one line.
@@ -58,6 +58,9 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "cache.account_ttl_s": (),
     "cache.stale_if_error_s": (),
     "cache.max_mb": (),
+    "budget.max_usd_per_hour": (),
+    "budget.max_usd_per_day": (),
+    "budget.max_usd_total": (),
     "sandbox.offers": (),
     "sandbox.seed": (),
     "sandbox.start": (),
@@ -210,6 +213,23 @@ def _faults() -> list[str]:
     """A fault is named where a sandbox runs, and there its module is loaded."""
     loaded = sys.modules.get("vastnb.sandbox.faults")
     return ["list", *(loaded.Faults.names() if loaded is not None else ())]
+
+
+def _machines() -> list[str]:
+    """Names of living machines, from the record on disk; only where this kernel has a session, for it says which record."""
+    session = sys.modules.get("vastnb.services.session")
+    there = session.in_force() if session is not None else None
+    if there is None:
+        return []
+    from vastnb.errors import StateError
+    from vastnb.services.journal import Journal
+
+    file = there.client.state_folder / "journal.sqlite"
+    try:
+        rows = Journal(file, there.client.account).rows("created") if file.exists() else []
+    except StateError:
+        return []
+    return sorted({row.name or str(row.instance_id) for row in rows})
 
 
 def _rentals() -> Iterable[str]:
@@ -383,6 +403,7 @@ _ANSWERS: dict[str, Callable[[str], Found]] = {
     "--order": _order,
     "--type": _one_of(_rentals),
     "--fault": _one_of(_faults),
+    "machine": _one_of(_machines),
     "use profile": _one_of(_profiles),
     "use settings": _setting,
     "help word": _one_of(_words),

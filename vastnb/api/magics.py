@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from vastnb.api import completion
 from vastnb.api.commands import COMMANDS, run, split_line
 from vastnb.errors import CommandError
+from vastnb.services import notices
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -36,6 +37,7 @@ def load_ipython_extension(ip: InteractiveShell) -> None:
     ip.events.register("pre_run_cell", _remember_cell)
     for mime, show in (("text/html", _html), ("text/plain", _text)):
         _before[mime] = _look(_formatter(ip, mime), show)
+    notices.announce, notices.show_progress = _show_wait, _ProgressLine()
     _warm_up_after(ip)
 
 
@@ -44,6 +46,7 @@ def unload_ipython_extension(ip: InteractiveShell) -> None:
     ip.magics_manager.magics["line"].pop("vast", None)
     ip.magics_manager.magics["cell"].pop("vast", None)
     completion.unregister(ip)
+    notices.announce = notices.show_progress = None
     if _remember_cell in ip.events.callbacks["pre_run_cell"]:
         ip.events.unregister("pre_run_cell", _remember_cell)
     for mime, before in list(_before.items()):
@@ -86,10 +89,6 @@ class _Magic:
         words = split_line(line.rstrip().rstrip(";") if quiet else line)
         if cell is not None:
             words = [*(words or ["search"]), *_body(words, cell)]
-        if words and words[0] != "help" and "--help" not in words:
-            from vastnb.services import session
-
-            session.announce = _show_wait
         value = run(words, "notebook")
         if quiet:
             self._hide_display()
@@ -116,6 +115,27 @@ def _show_wait(wait: Any) -> None:
         sys.stdout.flush()
 
 
+class _ProgressLine:
+    """How far a machine is, in one line of the cell that waits for it, which changes until the last is told."""
+
+    def __init__(self) -> None:
+        self._shown: Any = None
+
+    def __call__(self, progress: Any) -> None:
+        """Show it; a background thread shows nothing."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        from IPython.display import display
+
+        line = {"text/plain": str(progress)}
+        if self._shown is None:
+            self._shown = display(line, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._shown.update(line, raw=True)
+        if progress.is_last:
+            self._shown = None
+
+
 def _warm_up_after(ip: InteractiveShell) -> None:
     """Load what the first search needs while the user reads on: in the background, and not before this cell has ended."""
 
@@ -138,7 +158,10 @@ def _warm_up() -> None:
 
 
 def _body(words: list[str], cell: str) -> list[str]:
-    """The lines of a cell as more words of its command; blank lines and ``#`` comments are left out."""
+    """A cell as more words of its command: whole for an option, or line by line, without blank ones and ``#`` comments."""
+    option = COMMANDS[words[0]].body if words and words[0] in COMMANDS else ""
+    if option:
+        return [f"{option}={cell}"]
     if words and words[0] in COMMANDS and not any("query" in arg.names for arg in COMMANDS[words[0]].args):
         raise CommandError(f"{words[0]} takes no cell", hint=f"write %vast {words[0]} with one %")
     lines = (line.partition(" #")[0].strip() for line in cell.splitlines())

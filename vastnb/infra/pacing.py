@@ -30,6 +30,7 @@ from typing import TypeVar
 from vastnb.errors import QuotaError, RateLimitError
 from vastnb.infra._httpx import httpx
 from vastnb.infra.calls import Call, Limit, Wait, answer_of, call_of, pause_asked_s
+from vastnb.infra.processes import is_alive
 
 __all__ = ["Pacer", "PacingTransport"]
 
@@ -126,7 +127,7 @@ class Pacer:
 
         def act(db: sqlite3.Connection, now: float) -> bool:
             row = db.execute("select pid, until from flights where question = ?", (question,)).fetchone()
-            if row is not None and now < row[1] <= now + _HORIZON_S and row[0] != os.getpid() and _alive(row[0]):
+            if row is not None and now < row[1] <= now + _HORIZON_S and row[0] != os.getpid() and is_alive(row[0]):
                 return False
             db.execute("insert or replace into flights values (?, ?, ?)", (question, os.getpid(), now + seconds))
             return True
@@ -209,19 +210,6 @@ def _read(db: sqlite3.Connection, bucket: str, now: float) -> tuple[list[float],
 
 def _write(db: sqlite3.Connection, bucket: str, times: list[float], not_before: float) -> None:
     db.execute("insert or replace into slots values (?, ?, ?)", (bucket, json.dumps(times), not_before))
-
-
-def _alive(pid: int) -> bool:
-    """Whether a process lives; where asking would be Ctrl-C for it (Windows), it does, until its claim ends."""
-    if os.name == "nt":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 class PacingTransport(httpx.BaseTransport):

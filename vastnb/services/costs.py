@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
     from vastnb.vast.client import Client
 
-__all__ = ["Job", "Quote", "quote"]
+__all__ = ["Job", "Quote", "differences", "quote", "quote_of_row"]
 
 _HOURS_A_MONTH = 720
+_SAME = ("offer_id", "machine_id", "gpu_name", "num_gpus", "rental", "account", "url")
+_PRICED = ("usd_per_hour", "gpu_usd", "disk_usd", "download_usd", "upload_usd", "idle_usd", "usd_total")
+_SAME_PRICE = 1e-9
+"""Share by which the same price may differ from itself after arithmetic."""
 _NEEDED = (
     "offer_id",
     "gpu_usd_per_hour",
@@ -59,10 +63,13 @@ class Quote(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     offer_id: int
+    machine_id: int | None = None
     gpu_name: str | None
     num_gpus: int | None
     rental: str
     job: Job
+    account: str | None = Field(None, description="for whom it was made, as `vastnb.search` names it")
+    url: str | None = Field(None, description="where it was made")
     usd_per_hour: float | None = Field(description="GPUs and disk, while it runs")
     gpu_usd: float | None
     disk_usd: float | None
@@ -72,6 +79,11 @@ class Quote(BaseModel):
     usd_total: float | None
     uncertain: tuple[str, ...]
     seen_at: datetime | None
+
+    @property
+    def gpu_usd_per_hour(self) -> float | None:
+        """GPUs alone, while it runs."""
+        return None if self.gpu_usd is None else self.gpu_usd / self.job.hours
 
     def __repr__(self) -> str:
         total = "unknown" if self.usd_total is None else f"${self.usd_total:,.2f}"
@@ -145,11 +157,12 @@ def quote(
     if isinstance(what, pd.DataFrame):
         return _framed(what, job)
     if isinstance(what, pd.Series):
-        return _single(what.to_frame().T, job)
+        return _single(what.to_frame().T, job, what.attrs.get("vastnb", {}))
     if isinstance(what, bool) or not isinstance(what, int):
         raise InputError(f"quote takes a frame of offers, a row of one or an offer's id, got {type(what).__name__}")
     there = client if client is not None else current().client
-    return _single(there.get_offer(what, rental=rental, disk_gb=disk_gb), job)
+    about = {"account": there.account_name, "url": there.settings.url}
+    return _single(there.get_offer(what, rental=rental, disk_gb=disk_gb), job, about)
 
 
 def _job(**numbers: Any) -> Job:
@@ -176,13 +189,52 @@ def _framed(offers: pd.DataFrame, job: Job) -> pd.DataFrame:
     return frame
 
 
-def _single(offer: pd.DataFrame, job: Job) -> Quote:
-    values = {name: column[0] for name, column in _columns(offer, job).items()}
-    known = {name: None if _absent(value) else value for name, value in values.items()}
-    job_fields = ("hours", "disk_gb", "download_gb", "upload_gb", "idle_hours")
+def _single(offer: pd.DataFrame, job: Job, about: Mapping[str, Any]) -> Quote:
+    return _quote_of({name: column[0] for name, column in _columns(offer, job).items()}, job, about)
+
+
+def _quote_of(values: Mapping[str, Any], job: Job, about: Mapping[str, Any]) -> Quote:
+    known = {name: None if _absent(value) else value for name, value in values.items() if name in Quote.model_fields}
     uncertain = tuple(known["uncertain"].split("; ")) if known["uncertain"] else ()
-    rest = {name: value for name, value in known.items() if name not in job_fields and name != "uncertain"}
-    return Quote(**rest, job=job, uncertain=uncertain)
+    return Quote(
+        **{**known, "job": job, "uncertain": uncertain, "account": about.get("account"), "url": about.get("url")}
+    )
+
+
+def quote_of_row(row: pd.Series) -> Quote:
+    """The quote that a row of `quote`'s frame is.
+
+    Raises
+    ------
+    InputError
+        It is no such row.
+    """
+    about = row.attrs.get("vastnb", {})
+    job = about.get("job") or {name: row[name] for name in Job.model_fields if name in row.index}
+    lacking = [name for name in ("offer_id", "usd_total", "usd_per_hour", "rental", "disk_gb") if name not in row.index]
+    if lacking:
+        raise InputError(f"this is no row of vastnb.quote: there is no column {lacking[0]}")
+    return _quote_of({str(name): row[name] for name in row.index}, _job(**job), about)
+
+
+def differences(agreed: Quote, now: Quote) -> list[str]:
+    """What is not as it was agreed, or dearer, in words; nothing where it is the same or cheaper.
+
+    Parameters
+    ----------
+    agreed, now
+        Two quotes. Of the same job, each part is compared; of different ones, the price of the GPUs, unless one is a bid.
+    """
+    found = [
+        f"{name} is {getattr(now, name)}, not {getattr(agreed, name)}"
+        for name in _SAME
+        if getattr(agreed, name) is not None and getattr(agreed, name) != getattr(now, name)
+    ]
+    for name in _PRICED if agreed.job == now.job else ("gpu_usd_per_hour",) if now.rental != "bid" else ():
+        before, after = getattr(agreed, name), getattr(now, name)
+        if before is not None and (after is None or after > before * (1 + _SAME_PRICE)):
+            found.append(f"{name} is {'unknown' if after is None else f'${after:,.4f}'}, not ${before:,.4f}")
+    return found
 
 
 def _absent(value: Any) -> bool:
@@ -211,6 +263,7 @@ def _columns(offers: pd.DataFrame, job: Job) -> dict[str, Sequence[Any]]:
     return {
         **made,
         "offer_id": offers["offer_id"].tolist(),
+        "machine_id": offers["machine_id"].tolist() if "machine_id" in offers else [None] * count,
         "gpu_name": offers["gpu_name"].tolist() if "gpu_name" in offers else [None] * count,
         "num_gpus": offers["num_gpus"].tolist() if "num_gpus" in offers else [None] * count,
         "rental": offers["rental"].tolist(),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["fault", "faults", "running_sandbox", "serve", "status", "step"]
 
+_SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGsaEb73p96+V0MTJJ6NwS8ZBaRaJEwmo+wwnsGFOVFZ practice"
+"""A public key whose other half was thrown away, so that machines can be rented; nobody gets in by it."""
 _running: tuple[SandboxSettings, Any, Path] | None = None
 
 
@@ -34,7 +36,7 @@ def running_sandbox(wanted: SandboxSettings) -> tuple[Any, Path]:
     if _running is not None and _running[0] == wanted:
         return _running[1], _running[2]
     _stop()
-    sandbox = _start(**wanted.model_dump())
+    sandbox = _start(**wanted.model_dump(), ssh_keys=[_SSH_KEY])
     folder = Path(tempfile.mkdtemp(prefix="vastnb-sandbox-"))
     _running = (wanted, sandbox, folder)
     return sandbox, folder

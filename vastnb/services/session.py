@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,15 @@ from pydantic import BaseModel, SecretStr
 
 from vastnb.infra.calls import Wait
 from vastnb.infra.config import VAST_URL, SandboxSettings, Settings, load_settings
+from vastnb.services import notices
 from vastnb.services.practice import running_sandbox
 from vastnb.vast.client import Client
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Session", "config_table", "current", "display_style", "use"]
+__all__ = ["Session", "config_table", "current", "display_style", "in_force", "pause", "use"]
 
-announce: Callable[[Wait], None] | None = None
-"""Told of each wait before it; a door sets it, because only a door may show something."""
 _lock = threading.RLock()
 _current: Session | None = None
 _followed: Any = None
@@ -135,8 +135,8 @@ def _market_moved(_now: float) -> None:
 
 
 def _tell(wait: Wait) -> None:
-    if announce is not None:
-        announce(wait)
+    if notices.announce is not None:
+        notices.announce(wait)
 
 
 @atexit.register
@@ -146,10 +146,25 @@ def _close() -> None:
             _current.client.close()
 
 
+def pause(seconds: float) -> None:
+    """Wait so long by the service's clock: a sandbox that stands still is stepped instead."""
+    clock = current().sandbox.clock if current().sandbox is not None else None
+    if clock is not None and not clock.speed:
+        clock.step(seconds=seconds)
+    else:
+        time.sleep(seconds / clock.speed if clock is not None else seconds)
+
+
+def in_force() -> Session | None:
+    """The session in force, None if nothing has asked for one yet; it makes none."""
+    with _lock:
+        return _current
+
+
 def display_style() -> str:
     """``vastnb`` or ``pandas``: how our frames are to look. Asks for no settings that are not there yet."""
-    with _lock:
-        return "vastnb" if _current is None else _current.settings.display
+    there = in_force()
+    return "vastnb" if there is None else there.settings.display
 
 
 def config_table() -> pd.DataFrame:

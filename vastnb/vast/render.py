@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vastnb.vast.types.columns import FIELDS, Column
 from vastnb.vast.types.kinds import KINDS
@@ -20,7 +20,7 @@ from vastnb.vast.types.kinds import KINDS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["frame_html", "frame_text", "is_ours", "plain"]
+__all__ = ["Card", "card_html", "card_text", "frame_html", "frame_text", "is_ours", "plain"]
 
 _UNPRINTABLE = re.compile(
     r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
@@ -31,6 +31,7 @@ _ROWS_SHOWN = 20
 _ADDED_SHOWN = 6
 _LONG = frozenset({"offers", "quotes", "calls", "benchmarks", "trends", "locations", "volumes"})
 """Kinds of frame that are cut after the first rows."""
+_NOUNS = {"instances": ("machine", "machines"), "audit": ("thing that costs", "things that cost")}
 _TRAFFIC = {"download_gb": "GB down", "upload_gb": "GB up", "idle_hours": "h stopped"}
 _STYLE = """<style>
 .vastnb-frame table.dataframe { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0; }
@@ -98,6 +99,32 @@ def frame_text(frame: pd.DataFrame) -> str:
         lines = [_line(row, widths, cells.left) for row in (names, units, *cells.rows)]
         lines = [line for number, line in enumerate(lines) if line.strip() or number != 1]
     return "\n".join([*lines, *_captions(frame, cells), *_notes(frame)])
+
+
+class Card(NamedTuple):
+    """A single thing: what it is, its parts with a value each, and what should be known about it."""
+
+    title: str
+    parts: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
+
+
+def card_text(card: Card) -> str:
+    """A card, as plain text."""
+    width = max((len(name) for name, _ in card.parts), default=0)
+    return "\n".join([card.title, *(f"  {name:{width}}  {value}" for name, value in card.parts), *card.notes])
+
+
+def card_html(card: Card) -> str:
+    """A card, as HTML."""
+    rows = "\n".join(
+        f'<tr><th class="vastnb-text">{html.escape(name)}</th><td class="vastnb-text">{html.escape(value)}</td></tr>'
+        for name, value in card.parts
+    )
+    table = f'<table border="1" class="dataframe"><tbody>\n{rows}\n</tbody></table>' if rows else ""
+    notes = [f'<p class="vastnb-note">{html.escape(note)}</p>' for note in card.notes]
+    title = f"<p><strong>{html.escape(card.title)}</strong></p>"
+    return "\n".join(part for part in (f'{_STYLE}\n<div class="vastnb-frame">', title, table, *notes, "</div>") if part)
 
 
 def _line(row: Sequence[str], widths: Sequence[int], left: Sequence[bool]) -> str:
@@ -190,6 +217,9 @@ def _captions(frame: pd.DataFrame, cells: _Cells) -> list[str]:
         return [f"{models}, seen in {about['offers']:,} offers, {_priced(about)} · {_source(about)}"]
     if kind == "quotes":
         return [_quoted(about, count)]
+    if kind in _NOUNS:
+        singular, plural = _NOUNS[kind]
+        return [f"{f'{count:,} {singular if count == 1 else plural}' if count else f'no {plural}'} · {_source(about)}"]
     if "source" in about:
         first = f", the first {len(cells.rows)} shown" if cells.more else ""
         return [f"{count:,} {kind}{first} · {_source(about)}"]

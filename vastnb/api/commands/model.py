@@ -46,6 +46,8 @@ class Command:
     doors: tuple[Door, ...] = ("notebook", "shell")
     first: bool = False
     """Whether it is among the words that help shows first."""
+    body: str = ""
+    """The option that takes a cell's body whole; a command without one reads it as more of its query, if it has one."""
 
 
 def arg(*names: str, help: str, **options: Any) -> Arg:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from vastnb.api.commands.machines import MACHINE_COMMANDS
 from vastnb.api.commands.model import Command, Door, Text, arg
 from vastnb.errors import CommandError
 
@@ -214,6 +215,7 @@ COMMANDS: dict[str, Command] = {
             ("%vast quote gpu_name=RTX_4090 num_gpus=1 --hours 10 --storage 50 --download 100 --upload 5",),
             first=True,
         ),
+        *MACHINE_COMMANDS,
         Command(
             "gpus",
             "GPU models on the market, with counts and prices",

@@ -40,7 +40,7 @@ _NOT_SETTINGS = frozenset({"PROFILE", "CONFIG"})
 _TEST_ENV = "VASTNB_TEST_"
 _FOLDER_FILE = "vastnb.toml"
 _SECRETS = frozenset({"api_key", "redis_url", "signing_key"})
-_NEEDS_TRUST = _SECRETS | {"url"}
+_NEEDS_TRUST = _SECRETS | {"url", "budget"}
 _NOT_SAID_HERE = frozenset({"profile", "said", "sources"})
 """Fields of `Settings` that are found out, not set."""
 _UNSHOWN = frozenset({"api_key", "url", "cache.redis_url", "cache.signing_key"})

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from vastnb.errors import ModeError
 
-__all__ = ["VAST_URL", "CacheSettings", "SandboxSettings", "Settings"]
+__all__ = ["VAST_URL", "BudgetSettings", "CacheSettings", "SandboxSettings", "Settings"]
 
 VAST_URL = "https://console.vast.ai"
 _TLS_OPTIONS = frozenset({"ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password"})
@@ -95,6 +95,22 @@ def _names_a_redis(url: str) -> bool:
     return parts.scheme in ("redis", "rediss") and there and known and plain
 
 
+class BudgetSettings(BaseModel):
+    """What renting may cost. A cap that is not set does not hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_usd_per_hour: float | None = Field(None, gt=0, description="dollars an hour, for one machine with its disk")
+    max_usd_per_day: float | None = Field(
+        None,
+        gt=0,
+        description="dollars that the whole account may cost on a day (UTC), what was made elsewhere included",
+    )
+    max_usd_total: float | None = Field(
+        None, gt=0, description="dollars for all machines of vastnb together, from the first on"
+    )
+
+
 class SandboxSettings(BaseModel):
     """The practice market that ``use("sandbox")`` starts."""
 
@@ -130,6 +146,7 @@ class Settings(BaseModel):
         "on", description="whether requests are spaced as the service asks; `off` only for a service on this computer"
     )
     cache: CacheSettings = Field(CacheSettings(), description="how long answers are kept, and where")
+    budget: BudgetSettings = Field(BudgetSettings(), description="what renting may cost")
     sandbox: SandboxSettings = Field(SandboxSettings(), description="the practice market")
     said: bool = Field(True, exclude=True, repr=False)
     sources: Mapping[str, str] = Field({}, exclude=True, repr=False)

@@ -18,7 +18,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,8 +38,9 @@ from vastnb.infra.monitoring import CallLog, CallRecord
 from vastnb.infra.pacing import Pacer, PacingTransport
 from vastnb.vast.client.answers import error_of, network_error
 from vastnb.vast.client.endpoints import ENDPOINTS, Endpoint
+from vastnb.vast.client.judge import Judge
 from vastnb.vast.client.kept import KeptFrames
-from vastnb.vast.query import Query, kept_rows, parse_query
+from vastnb.vast.query import Query, parse_query
 from vastnb.vast.types.records import User
 from vastnb.version import __version__
 
@@ -158,7 +159,7 @@ class Client:
         payload = sent if form == "bundles" else {"select_cols": ["*"], "q": sent}
         response = self._ask(endpoint, json=payload, refresh=refresh)
         seen_at = _server_time(response)
-        judge = _Judge(query)
+        judge = Judge(query)
         try:
             read = frames.read_offers(
                 response.content, rental=query.rental, seen_at=seen_at, judge=judge, watch=query.order[0][0]
@@ -212,22 +213,24 @@ class Client:
         asked = parse_query(query, limit=limit) if isinstance(query, str) else query
         return self.page(asked, form=form, refresh=refresh, raw=raw).frame
 
-    def get_offer(self, offer_id: int, *, rental: str = "on-demand", disk_gb: float = 10.0) -> pd.DataFrame:
-        """One offer as it is now, asked anew: a frame of one row.
+    def get_offer(
+        self, offer_id: int, *, rental: str = "on-demand", disk_gb: float = 10.0, query: str = ""
+    ) -> pd.DataFrame:
+        """One offer as it is now, asked anew: a frame of one row. `query` is what must still hold for it.
 
         Raises
         ------
         OfferGoneError
-            It is no longer there.
+            It is no longer there, or no longer meets the query.
         SandboxOfferError
             It is an offer of the sandbox, and this account is not.
         """
         if offer_id >= FIRST_SANDBOX_ID and not self.settings.local:
             raise SandboxOfferError(f"offer {offer_id} is one of the sandbox, and this account is a real one")
-        query = parse_query(f"id={int(offer_id)}", rental=rental, disk_gb=disk_gb, defaults=False)
-        page = self.page(query, refresh=True)
+        asked = parse_query(f"{query} id={int(offer_id)}", rental=rental, disk_gb=disk_gb, defaults=False)
+        page = self.page(asked, refresh=True)
         if page.frame.empty:
-            raise OfferGoneError(f"offer {offer_id} is no longer there")
+            raise OfferGoneError(f"offer {offer_id} is no longer there{', or no longer as asked for' if query else ''}")
         return page.frame
 
     def answer(
@@ -458,9 +461,16 @@ class Client:
     def _cache_file(self) -> Path:
         return self._folder() / "http.sqlite"
 
+    @property
+    def state_folder(self) -> Path:
+        """Where what must not be lost is kept: what was rented through this client."""
+        return self._own(self._cache_folder or platformdirs.user_state_path("vastnb"))
+
     def _folder(self) -> Path:
+        return self._own(self._cache_folder or platformdirs.user_cache_path("vastnb"))
+
+    def _own(self, folder: Path) -> Path:
         """A service on this computer is a sandbox or a test: what it says never mixes with what Vast says."""
-        folder = self._cache_folder or platformdirs.user_cache_path("vastnb")
         return folder / "local" / self.account if self.settings.local else folder
 
 
@@ -471,26 +481,3 @@ def _server_time(response: httpx.Response) -> datetime:
     except (KeyError, ValueError):
         return datetime.fromtimestamp(answer_of(response).fetched_at, UTC)
     return told.astimezone(UTC)
-
-
-class _Judge:
-    """Which rows of an answer stay: those that meet the query, and of an offer that is repeated the first."""
-
-    def __init__(self, query: Query) -> None:
-        self._query, self._seen = query, set[Any]()
-        self.rows: list[bool] = []
-        self.contradicting = 0
-
-    def __call__(self, columns: Mapping[str, Sequence[Any]], count: int) -> list[bool]:
-        kept = kept_rows(self._query, columns, count)
-        self.contradicting += kept.contradicting
-        ids = columns.get("ask_contract_id") or columns.get("id") or [None] * count
-        fresh = [stays and self._first(offer_id) for offer_id, stays in zip(ids, kept.rows, strict=True)]
-        self.rows += fresh
-        return fresh
-
-    def _first(self, offer_id: Any) -> bool:
-        if offer_id is None or offer_id in self._seen:
-            return offer_id is None
-        self._seen.add(offer_id)
-        return True

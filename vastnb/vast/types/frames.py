@@ -3,8 +3,9 @@
 1. `pieces` cuts a long body at the borders of offers: half a megabyte at a time is decoded, put into columns and forgotten,
    which is faster than the whole (it stays in the processor's cache) and takes a tenth of the memory.
 2. `table_of` turns the rows of a piece into columns of wire values; the caller may judge rows by those.
-3. `MAKERS` turn each column of each piece into arrays; at the end the pieces are joined, units converted by the column table,
-   what is computed added, and what is unknown kept.
+3. `MAKERS` turn each column of each piece into arrays; at the end the pieces are joined, what is computed added, and what is
+   unknown kept.
+4. `assembled` converts units by the column table and makes the frame (`blocks`).
 
 What is absent is NA. What is impossible (a negative speed, CUDA 580) is NA. What is no number where a number belongs is a
 `ResponseError` with its place.
@@ -27,6 +28,7 @@ import pandas as pd
 
 from vastnb.errors import ResponseError
 from vastnb.vast.types.arrays import MAKERS, Maker, inferred
+from vastnb.vast.types.blocks import Made, assembled
 from vastnb.vast.types.columns import DROPPED, FIELDS, OFFERS, Column
 from vastnb.vast.types.kinds import KINDS
 from vastnb.vast.types.sizes import nominal_gb
@@ -207,12 +209,10 @@ def records_frame(kind: str, rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Rows of the wire as a frame of `kind`: the pinned columns, then unknown fields under their own names."""
     table = table_of(rows)
     columns = KINDS[kind]
-    made = {c.name: _converted(c, _whole(c, table.columns.get(c.source, [None] * table.count))) for c in columns}
+    made: Made = {c.name: (_whole(c, table.columns.get(c.source, [None] * table.count)), c) for c in columns}
     known = {c.source for c in columns} | set(DROPPED)
-    for name, values in table.columns.items():
-        if name not in known:
-            made[f"vast_{name}" if name in made else name] = inferred(list(values))
-    return pd.DataFrame(made, index=pd.RangeIndex(table.count))
+    _add_unknown(made, {name: values for name, values in table.columns.items() if name not in known})
+    return assembled(made, table.count)
 
 
 def empty_frame(kind: str) -> pd.DataFrame:
@@ -301,45 +301,35 @@ def _read(
 
 
 def _assembled(parts: _Parts, rental: str, seen_at: datetime) -> pd.DataFrame:
-    made: dict[str, Any] = {column.name: _pinned(column, parts, rental, seen_at) for column in OFFERS}
+    made: Made = {column.name: (_pinned(column, parts, rental, seen_at), column) for column in OFFERS}
     for column in FIELDS:
         if column.source in parts.parts:
-            made[column.name] = _converted(column, parts.whole(column.source))
-    for name, values in parts.unknown.items():
-        made[f"vast_{name}" if name in made else name] = inferred(values)
-    return pd.DataFrame(made, index=pd.RangeIndex(parts.count))
+            made[column.name] = parts.whole(column.source), column
+    _add_unknown(made, parts.unknown)
+    return assembled(made, parts.count)
+
+
+def _add_unknown(made: Made, unknown: Mapping[str, Sequence[Any]]) -> None:
+    for name, values in unknown.items():
+        made[f"vast_{name}" if name in made else name] = inferred(values), None
 
 
 def _pinned(column: Column, parts: _Parts, rental: str, seen_at: datetime) -> Any:
+    """A pinned column, in wire units."""
     computed = _COMPUTED.get(column.name)
     if computed is not None:
-        return _converted(column, computed(parts), factor=1.0)
+        return computed(parts)
     if column.name == "rental":
         return _repeated(rental, parts.count)
     if column.name == "seen_at":
         stamp = np.datetime64(seen_at.astimezone(UTC).replace(tzinfo=None), "us")
         return pd.DatetimeIndex(np.full(parts.count, stamp)).tz_localize("UTC").array
     found = parts.whole(column.source)
-    return _whole(column, [None] * parts.count) if found is None else _converted(column, found)
+    return _whole(column, [None] * parts.count) if found is None else found
 
 
 def _repeated(text: str, count: int) -> Any:
     return pd.array([text], dtype="str").take(np.zeros(count, np.intp)) if count else pd.array([], dtype="str")
-
-
-def _converted(column: Column, array: Any, factor: float | None = None) -> Any:
-    """Wire units into ours; what is impossible into NA."""
-    if column.dtype != "float64":
-        return array
-    factor = column.factor if factor is None else factor
-    if factor != 1.0:
-        array = array * factor if factor >= 1 else array / round(1 / factor)
-    bad = ~np.isfinite(array)
-    if column.low is not None:
-        bad |= array < column.low
-    if column.high is not None:
-        bad |= array > column.high
-    return np.where(bad, np.nan, array) if bad.any() else array
 
 
 def _joined(values: Sequence[Any]) -> list[str | None]:
@@ -362,8 +352,8 @@ def _nominal(parts: _Parts) -> Any:
 
 def _vram_total(parts: _Parts) -> Any:
     if "gpu_total_ram" in parts.parts:
-        return parts.measure("gpu_total_ram") / 1000
-    return parts.measure("gpu_ram") * parts.measure("num_gpus") / 1000
+        return parts.measure("gpu_total_ram")
+    return parts.measure("gpu_ram") * parts.measure("num_gpus")
 
 
 def _per_gpu(parts: _Parts) -> Any:

@@ -13,6 +13,7 @@ from vastnb.vast.types.catalogue import (
     VOLUMES,
 )
 from vastnb.vast.types.columns import OFFERS, Column, number
+from vastnb.vast.types.rented import AUDIT, INSTANCES
 
 __all__ = ["GPUS", "KINDS"]
 
@@ -111,11 +112,14 @@ QUOTES: tuple[Column, ...] = (
     number("download_gb", "", "data to the machine", "GB"),
     number("upload_gb", "", "data from the machine", "GB"),
     number("idle_hours", "", "hours that it stands stopped", "h"),
+    Column("machine_id", "Int64", "the machine of the offer"),
     Column("seen_at", "datetime64[us, UTC]", "the service's clock when it told the price", "UTC"),
 )
 """Columns of `vastnb.quote`."""
 
 KINDS: dict[str, tuple[Column, ...]] = {
+    "audit": AUDIT,
+    "instances": INSTANCES,
     "cache": CACHE,
     "calls": CALLS,
     "call summary": CALL_SUMMARY,

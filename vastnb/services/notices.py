@@ -1,0 +1,16 @@
+"""What a door wants to be told while something takes its time: only a door may show anything.
+
+Imports nothing, so that a door can say so before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["announce", "show_progress"]
+
+announce: Callable[[Any], None] | None = None
+"""Told of each wait before it (a `vastnb.infra.calls.Wait`)."""
+show_progress: Callable[[Any], None] | None = None
+"""Told how far a machine is (a `vastnb.services.instances.Progress`)."""
