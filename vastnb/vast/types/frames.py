@@ -320,16 +320,12 @@ def _pinned(column: Column, parts: _Parts, rental: str, seen_at: datetime) -> An
     if computed is not None:
         return computed(parts)
     if column.name == "rental":
-        return _repeated(rental, parts.count)
+        return MAKERS[_TEXT].of([rental] * parts.count)
     if column.name == "seen_at":
         stamp = np.datetime64(seen_at.astimezone(UTC).replace(tzinfo=None), "us")
         return pd.DatetimeIndex(np.full(parts.count, stamp)).tz_localize("UTC").array
     found = parts.whole(column.source)
     return _whole(column, [None] * parts.count) if found is None else found
-
-
-def _repeated(text: str, count: int) -> Any:
-    return pd.array([text], dtype="str").take(np.zeros(count, np.intp)) if count else pd.array([], dtype="str")
 
 
 def _joined(values: Sequence[Any]) -> list[str | None]:
