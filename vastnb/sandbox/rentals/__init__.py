@@ -1,0 +1,1 @@
+"""Rented machines: what is rented, how it lives, and what it costs."""
