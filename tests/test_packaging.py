@@ -29,8 +29,12 @@ def metadata(wheel: zipfile.ZipFile, name: str) -> str:
     return wheel.read(f"vastnb-{__version__}.dist-info/{name}").decode()
 
 
-def test_the_wheel_holds_modules_and_notebooks_and_nothing_else(wheel: zipfile.ZipFile) -> None:
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "vastnb").rglob("*.py")}
+def test_the_wheel_holds_modules_scripts_and_notebooks_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    modules = {
+        str(path.relative_to(ROOT))
+        for kind in ("py", "sh", "js", "css")
+        for path in (ROOT / "vastnb").rglob(f"*.{kind}")
+    }
     notebooks = {f"vastnb/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
 

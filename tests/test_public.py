@@ -14,7 +14,7 @@ import pytest
 import vastnb
 
 PUBLIC = [
-    "Client", "Instance", "LaunchSpec", "Quote", "Sandbox", "Settings", "__version__", "audit", "cache_info", "calls", "clear_cache", "errors", "fields", "gpus", "instance", "instances", "launch", "load_ipython_extension", "parse_query", "quote", "rent", "search", "searches", "show",
+    "Client", "Instance", "LaunchSpec", "OfferSelector", "Quote", "Sandbox", "Settings", "__version__", "audit", "cache_info", "calls", "clear_cache", "errors", "fields", "gpus", "instance", "instances", "launch", "load_ipython_extension", "parse_query", "quote", "rent", "search", "searches", "show",
     "unload_ipython_extension", "use",
 ]  # fmt: skip
 

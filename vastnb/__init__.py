@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vastnb import errors
     from vastnb.api.magics import load_ipython_extension, unload_ipython_extension
+    from vastnb.api.widgets import OfferSelector
     from vastnb.infra.config import Settings
     from vastnb.sandbox import Sandbox
     from vastnb.services.catalogue import show
@@ -30,6 +31,7 @@ __all__ = [
     "Client",
     "Instance",
     "LaunchSpec",
+    "OfferSelector",
     "Quote",
     "Sandbox",
     "Settings",
@@ -60,6 +62,7 @@ _HOMES = {
         ("Instance", "LaunchSpec", "audit", "instance", "instances", "launch", "rent"), "vastnb.services.instances"
     ),
     "Client": "vastnb.vast.client",
+    "OfferSelector": "vastnb.api.widgets",
     "Quote": "vastnb.services.costs",
     "quote": "vastnb.services.costs",
     "Sandbox": "vastnb.sandbox",
