@@ -351,8 +351,8 @@ SANDBOX = """\
 
 ## Faults
 
-A fault of the *answer* replaces, delays or spoils what is sent. A fault of the *offers* changes the data in it. One marked *later* is for
-instances, which the sandbox does not rent out yet: it can be added, and waits. With `acts=True` the request is carried out all the same.
+A fault of the *answer* replaces, delays or spoils what is sent. A fault of the *offers* changes the data in it. One of what is *rented*
+is met by the next create request. With `acts=True` the request is carried out all the same.
 
 {faults}
 

@@ -227,7 +227,7 @@ def test_a_wrong_key_is_refused_everywhere(sandbox: Sandbox, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/api/v0/offers/"), ("GET", "/"), ("DELETE", SEARCH), ("PUT", "/api/v0/asks/5/")]
+    ("method", "path"), [("GET", "/api/v0/offers/"), ("GET", "/"), ("DELETE", SEARCH), ("PUT", "/api/v0/team/")]
 )
 def test_an_unknown_path_answers_the_consoles_page(sandbox: Sandbox, method: str, path: str) -> None:
     reply = ask(sandbox, method, path)
@@ -367,6 +367,7 @@ def test_a_status_fault_answers_in_its_recorded_shape_once(sandbox: Sandbox, nam
 
 def test_every_fault_of_the_answer_is_tested_here() -> None:
     others = {"cut-before", "cut-after", "cut-body", "hang", "slow", "garbage", "html-200", "truncated-json"}
+    others |= {"late-commit", "doubled-request"}  # in test_sandbox_life
     assert {name for name, kind in KINDS.items() if kind.stage == ANSWER} == others | set(STATUS_FAULTS)
     assert {name for name, kind in KINDS.items() if kind.stage == OFFERS} == set(ODDITIES)
 
@@ -726,7 +727,13 @@ def test_what_the_table_calls_served_is_served_and_nothing_else(sandbox: Sandbox
     assert all(path.endswith("/") and path.startswith("/api/v") for _, path in keys)
     assert {e.basis for e in ENDPOINTS} == {"recorded", "documented", "client only"}
     service = Service(
-        market=sandbox.market, clock=sandbox.clock, books=sandbox.books, faults=sandbox.faults, page_cap=1, defaults=""
+        market=sandbox.market,
+        clock=sandbox.clock,
+        books=sandbox.books,
+        faults=sandbox.faults,
+        rentals=sandbox.rentals,
+        page_cap=1,
+        defaults="",
     )
     assert {key for key, e in zip(keys, ENDPOINTS, strict=True) if e.state == "served"} == set(service.handlers)
     for endpoint in ENDPOINTS:

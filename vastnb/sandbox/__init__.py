@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
     from .clock import Start
     from .market import Market
+    from .rentals import Backend, Rentals
     from .server import Server, Site
 
 __all__ = ["Sandbox", "serve"]
 
 _KEYWORDS = (
     "offers", "seed", "start", "strict", "page_cap", "defaults", "latency_s", "gzip", "api_key", "credit_usd", "port",
-    "ssh_keys", "metrics",
+    "ssh_keys", "metrics", "listing_lag_s", "machines",
 )  # fmt: skip
 
 
@@ -60,11 +61,15 @@ class Sandbox:
     metrics
         What the account sees of the market's metrics: ``"allowed"``: all; ``"needs-machine"``: nothing, as a host
         without a machine; ``"refused"``: a 403.
+    listing_lag_s
+        Sandbox seconds before a new instance is listed; 5 to 10 were seen on the real service.
+    machines
+        What stands behind rented machines (a :class:`~.rentals.Backend`); ``None``: nothing, their states are made up.
 
     Attributes
     ----------
     clock, faults, market, books
-        Its time, what goes wrong in it, its offers, and its account, instances and ledger.
+        Its time, what goes wrong in it, its offers, and its accounts with their ledger.
     log
         A list of the last 10,000 requests, oldest first: method, path, body, status, key_digest, at.
     limits
@@ -94,6 +99,8 @@ class Sandbox:
         port: int = 0,
         ssh_keys: "Sequence[str]" = (),
         metrics: str = "allowed",
+        listing_lag_s: float = 0.0,
+        machines: "Backend | None" = None,
         **unknown: Any,
     ) -> None:
         # Imported here and below: importing this package costs next to nothing.
@@ -122,9 +129,11 @@ class Sandbox:
             ssh_key=keys[0] if keys else "",
             metrics=_one_of("metrics", metrics, METRICS),
         )
-        self.books: Books = Books(account)
+        self.books: Books = Books()
+        self.books.add(account, self.clock.now())
         for key in keys:
             self.books.add_ssh_key(account.id, key, self.clock.now())
+        self._listing_lag_s, self._machines = float(listing_lag_s), machines
         self._offers, self._seed, self._page_cap, self._defaults = offers, seed, page_cap, defaults
         self._latency_s, self._gzip, self._port = float(latency_s), bool(gzip), port
         self._lock = RLock()
@@ -138,6 +147,25 @@ class Sandbox:
         from .market import Market
 
         return Market(offers=self._offers, seed=self._seed)
+
+    @functools.cached_property
+    def rentals(self) -> "Rentals":
+        """What is rented, made when first asked for."""
+        from .rentals import Rentals
+
+        return Rentals(
+            market=self.market,
+            clock=self.clock,
+            books=self.books,
+            secret=self.run_id,
+            backend=self._machines,
+            listing_lag_s=self._listing_lag_s,
+        )
+
+    @property
+    def instances(self) -> "list[dict[str, Any]]":
+        """Every rented machine of every account as the list would answer it: no page, no lag, no fault."""
+        return self.rentals.rows()
 
     @property
     def url(self) -> str:
@@ -159,6 +187,8 @@ class Sandbox:
                 server = Server(self._site(), port=self._port)
                 self._url = f"http://{ADDRESS}:{server.start()}"
                 self._server = server
+                if self._machines is not None:
+                    self._machines.opened(self._url)
         return self
 
     def stop(self) -> None:
@@ -168,6 +198,8 @@ class Sandbox:
             server, self._server = self._server, None
         if server is not None:
             server.stop()
+            if self._machines is not None:
+                self._machines.closed()
 
     def offers(self, body: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Return every offer that a search body asks for, in order: no page cap, no limit, no fault.
@@ -216,6 +248,7 @@ class Sandbox:
             clock=self.clock,
             books=self.books,
             faults=self.faults,
+            rentals=self.rentals,
             page_cap=self._page_cap,
             defaults=self._defaults,
         )

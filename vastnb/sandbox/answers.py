@@ -17,8 +17,12 @@ from .endpoints import Endpoint
 from .faults import Faults
 from .models import MODELS
 from .reads import Reads
+from .rentals import Desk, Rentals
 from .replies import Answer, Request, console_page, decoded, refusal, reply
 
+_CONTAINERS = frozenset({("GET", "/api/v0/instances/{id}/"), ("PUT", "/api/v0/instances/{id}/"),
+                         ("DELETE", "/api/v0/instances/{id}/")})  # fmt: skip
+"""What the key of a container may ask, about its own machine."""
 _PUBLIC = frozenset({"/api/v0/bundles/", "/api/v0/search/asks/", "/api/v0/gpu_names/unique/", "/api/v0/gpu_types/"})
 """What works without a key."""
 
@@ -27,9 +31,17 @@ class Service:
     """The handlers, with what they answer from."""
 
     def __init__(
-        self, *, market: market.Market, clock: Clock, books: Books, faults: Faults, page_cap: int, defaults: str
+        self,
+        *,
+        market: market.Market,
+        clock: Clock,
+        books: Books,
+        faults: Faults,
+        rentals: Rentals,
+        page_cap: int,
+        defaults: str,
     ) -> None:
-        self.market, self.clock, self.books, self.faults = market, clock, books, faults
+        self.market, self.clock, self.books, self.faults, self.rentals = market, clock, books, faults, rentals
         self.page_cap, self.defaults = page_cap, defaults
         self.handlers: dict[tuple[str, str], Callable[[Request], Answer]] = {
             ("POST", "/api/v0/bundles/"): self.bundles,
@@ -39,10 +51,8 @@ class Service:
             ("GET", "/api/v0/gpu_types/"): self.gpu_types,
             ("GET", "/api/v0/users/current/"): self.current_user,
             ("GET", "/api/v0/instances/"): self.deprecated_instances,
-            ("GET", "/api/v0/instances/filters/"): self.instance_filters,
-            ("GET", "/api/v0/instances/{id}/"): self.instance,
-            ("GET", "/api/v1/instances/"): self.instances,
             **Reads(market=market, clock=clock, books=books, defaults=defaults).handlers,
+            **Desk(rentals=rentals, books=books, faults=faults, select=self._select).handlers,
         }
 
     def answer(self, endpoint: Endpoint | None, request: Request) -> Answer:
@@ -56,6 +66,10 @@ class Service:
         """Return why the key of a request does not do, or ``None``."""
         if request.key is None:
             return None if endpoint.path in _PUBLIC else refusal(401, "auth_error", "Invalid user key")
+        instance = self.books.instance_of(request.key)
+        if instance is not None:
+            own = (endpoint.method, endpoint.path) in _CONTAINERS and request.last_part == str(instance)
+            return None if own else refusal(403, "not_authorized", "Your key is not authorized for this action")
         # Observed on every path, search included: a key that is sent must be right.
         return None if self.books.account(request.key) else refusal(404, "auth_error", "Invalid user key")
 
@@ -82,29 +96,12 @@ class Service:
 
     def current_user(self, request: Request) -> Answer:
         """Answer the account of the key."""
+        self.rentals.advance()
         return reply(self.books.user(self.books.owner(request.key)))
 
     def deprecated_instances(self, request: Request) -> Answer:
         """Answer the old list as Vast does since 2026."""
         return refusal(410, "deprecated_endpoint", "/api/v0/instances/ is deprecated. Use /api/v1/instances/ instead.")
-
-    def instances(self, request: Request) -> Answer:
-        """Answer the list of instances."""
-        rows = list(self.books.instances.values())
-        envelope = {"success": True, "instances_found": len(rows), "total_instances": len(rows), "next_token": None}
-        return reply(envelope | {"label_counts": {}, "instances": rows})
-
-    def instance_filters(self, request: Request) -> Answer:
-        """Answer what instances can be filtered by: one entry for each."""
-        names = ("actual_status", "verification", "gpu_name")
-        return reply(
-            {"success": True, "filters": [{n: i.get(n) for n in names} for i in self.books.instances.values()]}
-        )
-
-    def instance(self, request: Request) -> Answer:
-        """Answer one instance, null for one that is gone or never was."""
-        number = request.last_part
-        return reply({"instances": self.books.instances.get(int(number)) if number.isdecimal() else None})
 
     def _select(self, body: Any) -> tuple[market.View, Any]:
         query = filters.parse(body, defaults=self.defaults)

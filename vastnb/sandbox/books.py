@@ -6,6 +6,7 @@ Money is kept in whole micro-dollars, so that bills add up to the cent; it becom
 import hashlib
 import hmac
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -45,7 +46,7 @@ class BillLine:
     at: float
     """Epoch seconds of the sandbox's clock."""
     kind: str
-    """``gpu``, ``disk``, ``bandwidth`` or ``deposit``."""
+    """``deposit``, or ``prepay`` and ``refund`` for what moves between an account and one of its contracts."""
     micro_usd: int
     instance_id: int | None = None
     note: str = ""
@@ -57,17 +58,19 @@ class Books:
     def __init__(self, *accounts: Account) -> None:
         self._lock = threading.RLock()
         self._accounts: dict[bytes, Account] = {}
-        self.instances: dict[int, dict[str, Any]] = {}
+        self._lent: dict[bytes, tuple[int, int]] = {}
+        self.charged: Callable[[int], int] = lambda account_id: 0
+        """Returns what the contracts of an account have cost so far, in micro-dollars."""
         self.ledger: list[BillLine] = []
         self._ssh_keys: list[dict[str, Any]] = []
         for account in accounts:
             self.add(account)
 
-    def add(self, account: Account) -> None:
-        """Open an account; its credit becomes the first line of its bill."""
+    def add(self, account: Account, at: float = 0.0) -> None:
+        """Open an account at ``at`` (epoch seconds); its credit becomes the first line of its bill."""
         with self._lock:
             self._accounts[_digest(account.api_key)] = account
-            self.book(BillLine(account.id, 0.0, "deposit", -micro_usd(account.credit_usd)))
+            self.book(BillLine(account.id, at, "deposit", -micro_usd(account.credit_usd)))
 
     def account(self, api_key: str) -> Account | None:
         """Return the account of a key, or ``None``; the time this takes tells nothing about the keys."""
@@ -78,9 +81,36 @@ class Books:
                     found = account
         return found
 
+    def by_id(self, account_id: int) -> Account:
+        """Return the account of a number; a ``LookupError`` if there is none."""
+        with self._lock:
+            return next(account for account in self._accounts.values() if account.id == account_id)
+
+    def accounts(self) -> list[Account]:
+        """Return all accounts, oldest first."""
+        with self._lock:
+            return list(self._accounts.values())
+
+    def lend(self, api_key: str, account_id: int, instance_id: int) -> None:
+        """Let a key act for an account on one instance."""
+        with self._lock:
+            self._lent[_digest(api_key)] = (account_id, instance_id)
+
+    def revoke(self, api_key: str) -> None:
+        """Let a lent key act no more."""
+        with self._lock:
+            self._lent.pop(_digest(api_key), None)
+
+    def instance_of(self, api_key: str) -> int | None:
+        """Return the one instance that a lent key may act on, ``None`` for any other key."""
+        with self._lock:
+            return self._lent.get(_digest(api_key), (0, None))[1]
+
     def owner(self, api_key: str | None) -> Account:
-        """Return the account of a key that has been checked; a ``LookupError`` if it was not."""
-        account = self.account(api_key or "")
+        """Return the account of a key that has been checked, lent or its own; a ``LookupError`` if it was not."""
+        with self._lock:
+            lent = self._lent.get(_digest(api_key or ""))
+        account = self.by_id(lent[0]) if lent else self.account(api_key or "")
         if account is None:
             raise LookupError("a handler of an account was called before the key was checked")
         return account
@@ -104,10 +134,14 @@ class Books:
         with self._lock:
             self.ledger.append(line)
 
-    def credit_micro_usd(self, account_id: int) -> int:
-        """Return what an account has left."""
+    def booked_micro_usd(self, account_id: int) -> int:
+        """Return what an account would have left without its contracts' use."""
         with self._lock:
             return -sum(line.micro_usd for line in self.ledger if line.account_id == account_id)
+
+    def credit_micro_usd(self, account_id: int) -> int:
+        """Return what an account has left."""
+        return self.booked_micro_usd(account_id) - self.charged(account_id)
 
     def user(self, account: Account) -> dict[str, Any]:
         """Return what ``users/current`` answers for an account: the documented fields, and those the client reads."""

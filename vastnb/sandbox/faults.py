@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-ANSWER, OFFERS, LATER = "answer", "offers", "later"
+ANSWER, OFFERS, RENTED = "answer", "offers", "rented"
 
 _ACTS = {"acts": False}
 
@@ -18,7 +18,7 @@ class Kind(NamedTuple):
     """A fault that can be added."""
 
     stage: str
-    """What it spoils: the ``answer``, the ``offers`` in it, or (``later``) instances."""
+    """What it spoils: the ``answer``, the ``offers`` in it, or what is ``rented``."""
     meaning: str
     options: dict[str, Any]
     """Names and defaults of its options; ``acts``: whether the request is carried out all the same."""
@@ -48,8 +48,19 @@ KINDS: dict[str, Kind] = {
     "html-200": Kind(ANSWER, "200 with an HTML page", {}),
     "truncated-json": Kind(ANSWER, "200 with the first half of the JSON, complete by its headers", {}),
     "success-false": Kind(ANSWER, '200 with {"success": false, ...}', _ACTS | {"error": "unavailable"}),
-    "listing-lag": Kind(LATER, "a new instance is missing from the list for a while", {"seconds": 10.0}),
-    "doubled-request": Kind(LATER, "a gateway delivers the request twice", {}),
+    "late-commit": Kind(
+        ANSWER,
+        "the connection is closed, and the request is carried out later by the sandbox's clock",
+        {"seconds": 5.0},
+    ),
+    "doubled-request": Kind(
+        ANSWER, "a gateway delivers the request twice; told is the first answer, or the second", {"told": "first"}
+    ),
+    "listing-lag": Kind(RENTED, "a new instance is missing from the list for a while", {"seconds": 10.0}),
+    "stuck-loading": Kind(RENTED, "a new instance never gets through loading", {}),
+    "insufficient-bid": Kind(
+        RENTED, "success is false, and all the same there is a stopped instance that bills its disk", {}
+    ),
     "nulls": Kind(OFFERS, "null in fields of every other offer", {"fields": None}),
     "nan": Kind(OFFERS, "literal NaN and Infinity in the JSON", {}),
     "new-fields": Kind(OFFERS, "fields that no client knows yet", {}),
@@ -140,6 +151,10 @@ class Faults:
     def take_offers(self, method: str, path: str) -> list[Fault]:
         """Return all faults of the offers that a search meets, and count them."""
         return self._take(OFFERS, method, path, most=len(KINDS) * 100)
+
+    def take_rented(self, method: str, path: str) -> dict[str, dict[str, Any]]:
+        """Return the faults that a new instance meets, by name with their options, and count them."""
+        return {fault.name: fault.options for fault in self._take(RENTED, method, path, most=len(KINDS))}
 
     def _take(self, stage: str, method: str, path: str, *, most: int) -> list[Fault]:
         with self._lock:

@@ -205,6 +205,7 @@ _READERS: dict[str, Callable[[float | str], Value]] = {
     "number": _number,
     "bool": _truth,
     "text": _text,
+    "exact": str,
     "country": lambda value: str(value).strip().upper(),
     "version": _version,
     "nothing": str,

@@ -44,21 +44,28 @@ class State:
         Whose state.
     minute
         Epoch seconds; an array gives each machine a time of its own.
+    machine
+        The number of one machine at all these times, instead of each machine at its own.
     """
 
-    def __init__(self, market: "Market", minute: float | Floats) -> None:
+    def __init__(self, market: "Market", minute: float | Floats, machine: int | None = None) -> None:
         self._market, self._seed, self._at = market, market.seed, minute
-        self._number = np.arange(len(market.layout.machines["model"]))
+        machines = market.layout.machines
+        if machine is None:
+            self._machines, self._number = machines, np.arange(len(machines["model"]))
+        else:
+            self._number = np.full(len(np.atleast_1d(minute)), machine)
+            self._machines = {name: column[self._number] for name, column in machines.items()}
 
     @functools.cached_property
     def prices(self) -> layout.Columns:
         """``host_price`` and ``host_bid`` per machine: what the host gets for one GPU and hour."""
-        return self._prices(self._market.layout.machines)
+        return self._prices(self._machines)
 
     @functools.cached_property
     def dates(self) -> layout.Columns:
         """``end_date``, ``seen_at`` and ``reliability_now`` per machine."""
-        return self._dates(self._market.layout.machines)
+        return self._dates(self._machines)
 
     @functools.cached_property
     def listed(self) -> NDArray[np.bool_]:
@@ -73,12 +80,21 @@ class State:
     @functools.cached_property
     def offer_id(self) -> Ints:
         """The id of each slot's offer."""
-        return self._ids(self._market.layout.machines)
+        return self._ids(self._machines)
+
+    @functools.cached_property
+    def busy(self) -> Ints:
+        """How many GPUs of each machine others have rented, counted from its first."""
+        return self._busy(self._machines)
+
+    @functools.cached_property
+    def down_since(self) -> Floats:
+        """When the outage of each machine or its host began, -inf where both are up."""
+        return self._down_since(self._machines)
 
     @functools.cached_property
     def _listed_and_rentable(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        machines = self._market.layout.machines
-        return self._offered(self._up(machines), self._busy(machines))
+        return self._offered(np.isneginf(self.down_since), self.busy)
 
     def _period(self, table: layout.Columns, name: str) -> Ints:
         return period(self._at, table[f"{name}_s"], table[f"{name}_phase"])
@@ -96,7 +112,7 @@ class State:
         price = 0.75 * market.figures["usd_per_gpu_hour"][model] * memory * np.exp(mood)
         # Hosts type round prices, and get three quarters of what the renter pays.
         step = np.select([price >= 3, price >= 0.15], [0.05, 0.01], 0.002)
-        price = np.round(np.maximum(np.round(price / step) * step, 0.01), 3)
+        price = np.round(np.maximum(np.round(price / step) * step, 0.01) * market.repriced[self._number], 3)
         share = between(unit(seed, "min_bid", self._number, self._period(machines, "bid")), catalog.MIN_BID_SHARE)
         return {"host_price": price, "host_bid": np.maximum(np.round(price * share, 3), 0.001)}
 
@@ -113,14 +129,16 @@ class State:
             "reliability_now": np.round(np.clip(1 - wear, 0.5, 0.9999925), 7),
         }
 
-    def _up(self, machines: layout.Columns) -> NDArray[np.bool_]:
-        hosts = self._market.layout.hosts
-        host = unit(self._seed, "host up", np.arange(len(hosts["habit"])), self._period(hosts, "away")) >= 0.04
-        machine = unit(self._seed, "up", self._number, self._period(machines, "repair")) >= 0.03
-        return np.asarray(host[machines["host"]] & machine)
+    def _down_since(self, machines: layout.Columns) -> Floats:
+        hosts = {name: self._market.layout.hosts[name][machines["host"]] for name in ("away_s", "away_phase")}
+        away = unit(self._seed, "host up", machines["host"], self._period(hosts, "away")) < 0.04
+        broken = unit(self._seed, "up", self._number, self._period(machines, "repair")) < 0.03
+        return np.maximum(
+            np.where(away, self._started(hosts, "away"), -np.inf),
+            np.where(broken, self._started(machines, "repair"), -np.inf),
+        )
 
     def _busy(self, machines: layout.Columns) -> Ints:
-        """Return how many GPUs of each machine others have rented, counted from its first."""
         epoch, gpus = self._period(machines, "busy"), machines["num_gpus"]
         wanted = self._market.demand(machines["model"], self._started(machines, "busy"))
         busy = unit(self._seed, "busy", self._number, epoch) < np.clip(0.31 * np.exp(2.5 * wanted), 0.03, 0.9)
@@ -220,6 +238,17 @@ class View:
         return list(range(first + 1, first + 1 + count))
 
 
+class SlotView(View):
+    """One slot alone, listed or not: an offer that is about to be rented."""
+
+    def __init__(self, market: "Market", slot: int, now: float, allocated_storage: float, kind: str) -> None:
+        self._slot_number = slot
+        super().__init__(market, market.state(now), now, allocated_storage, kind)
+
+    def _listed(self) -> Ints:
+        return np.array([self._slot_number])
+
+
 class VolumeView(View):
     """The volume offers: one for each listed machine that lets disk, whether its GPUs are free or not."""
 
@@ -281,6 +310,7 @@ class Market:
         self.layout = layout.build(seed, int(offers * 1.62) + 40)
         self.figures = _figures()
         self.id_epochs = (_ID_END - FIRST_ID - len(self.layout.machines["host"])) // len(self.layout.slots["machine"])
+        self.repriced = np.ones(len(self.layout.machines["model"]))
         self._taken = np.zeros(self.layout.gpus, dtype=bool)
         self._lock = threading.RLock()
         self._state: tuple[float, State] | None = None
@@ -336,6 +366,23 @@ class Market:
         """Return the row of an offer in :meth:`view`, or ``None`` if it is not listed at ``now``."""
         found = np.flatnonzero(self.view(now)["id"] == offer_id)
         return int(found[0]) if len(found) else None
+
+    def slot(self, offer_id: int, now: float) -> int | None:
+        """Return the slot behind an offer, or ``None`` if it is not listed at ``now``."""
+        number = (offer_id - FIRST_ID) % len(self.layout.slots["machine"])
+        state = self.state(now)
+        return number if state.offer_id[number] == offer_id and state.listed[number] else None
+
+    def offer(self, slot: int, now: float, allocated_storage: float, kind: str) -> dict[str, Any]:
+        """Return the offer of one slot at ``now``, as in :meth:`rows`."""
+        return rows(SlotView(self, slot, now, allocated_storage, kind), np.array([0]))[0]
+
+    def reprice(self, slot: int, factor: float) -> None:
+        """Multiply what the machine of a slot asks, on demand and at least, from now on."""
+        with self._lock:
+            self.repriced[self.layout.slots["machine"][slot]] *= factor
+            self._state = None
+            self._views.clear()
 
     @property
     def taken(self) -> frozenset[int]:

@@ -196,17 +196,21 @@ class _Handler(tornado.web.RequestHandler):
         name, options = fault.name, fault.options
         if name == "cut-after" or options.get("acts"):
             act()
+        elif name == "late-commit":
+            self._site.service.rentals.later(options["seconds"], act)
         if name == "hang" or (name == "slow" and await self._client_left(options["seconds"])):
             await self._client_left(None)
             self._drop()
-        elif name in ("cut-before", "cut-after"):
+        elif name in ("cut-before", "cut-after", "late-commit"):
             self._drop()
         elif name == "cut-body":
             await self._cut(act())
         elif name in STATUSES:
             self._send(STATUSES[name](self._site.service.clock.now(), options))
         else:
-            self._send(SPOILT[name](act()) if name in SPOILT else act())
+            answers = [act() for _ in range(2 if name == "doubled-request" else 1)]
+            answer = answers[-1 if options.get("told") == "second" else 0]
+            self._send(SPOILT[name](answer) if name in SPOILT else answer)
 
     def _send(self, answer: Answer) -> None:
         if self._record is not None:

@@ -21,6 +21,7 @@ from .filters import BadRequestError, Condition, Field, compare, conditions, nor
 Row = dict[str, Any]
 _BAD = "Error in query parameters: "
 _DIRECTIONS = ("asc", "desc")
+_NULLS: dict[str, Any] = {"flag": False, "exact": ""}
 
 
 def select(rows: list[Row], kinds: Mapping[str, str], query: Mapping[str, str]) -> list[Row]:
@@ -31,8 +32,9 @@ def select(rows: list[Row], kinds: Mapping[str, str], query: Mapping[str, str]) 
     rows
         Dicts that have every key of ``kinds``.
     kinds
-        What can be filtered and ordered by: key -> ``number``, ``bool``, ``text`` or ``flag`` (a bool that null in a
-        filter means false for: the official client writes ``private=None`` for public).
+        What can be filtered and ordered by: key -> ``number``, ``bool``, ``text``, ``exact`` (a text in which
+        underscores are no blanks, and null the empty one: the official client asks for ``label in [null]``) or ``flag``
+        (a bool that null in a filter means false for: the client writes ``private=None`` for public).
     query
         The query parameters.
 
@@ -109,15 +111,18 @@ def _kind(kinds: Mapping[str, str], key: str) -> str:
 
 
 def _conditions(key: str, kind: str, tests: Any) -> list[Condition]:
-    if kind == "flag":
-        kind = "bool"
-        tests = {op: value or False for op, value in tests.items()} if isinstance(tests, Mapping) else tests
+    if kind in _NULLS and isinstance(tests, Mapping):
+        null = _NULLS[kind]
+        tests = {op: [one or null for one in v] if isinstance(v, list) else v or null for op, v in tests.items()}
+    kind = "bool" if kind == "flag" else kind
     return conditions(key, Field(kind, key), tests)
 
 
 def _matches(rows: list[Row], condition: Condition) -> Any:
     values = [row[condition.field.column] for row in rows]
     known = np.array([value is not None for value in values], dtype=bool)
+    if condition.field.kind == "exact":
+        return np.asarray(compare(condition, np.array([value or "" for value in values], dtype=object)), dtype=bool)
     if condition.field.kind == "text":
         texts = ["" if value is None else normal(str(value)) for value in values]
         return known & compare(condition, np.array(texts, dtype=object)).astype(bool)

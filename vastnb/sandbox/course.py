@@ -1,0 +1,46 @@
+"""What happens to one machine of the market over time: its lowest bid, who else rents it, and its outages.
+
+A function of (seed, machine, time) like the market itself, looked up for many times at once.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .chance import Floats, Ints
+from .market import Market, State
+
+_MINUTE_S = 60
+_PERIODS = ("bid", "reprice", "busy", "repair", "away")
+
+
+class Course(NamedTuple):
+    """A machine at some times, one entry for each."""
+
+    host_bid: Floats
+    """What its host wants at least for one GPU and hour; a renter bids ``host_bid * num_gpus / 0.75``."""
+    busy: Ints
+    """How many of its GPUs others have rented, counted from the first."""
+    down_since: Floats
+    """When its outage began, -inf where there is none."""
+
+
+def course(market: Market, machine: int, times: Floats) -> Course:
+    """Return a machine at ``times`` (epoch seconds), each rounded down to its minute as offers are."""
+    state = State(market, times // _MINUTE_S * _MINUTE_S, machine)
+    return Course(state.prices["host_bid"], state.busy, state.down_since)
+
+
+def turns(market: Market, machine: int, after: float, until: float) -> NDArray[np.float64]:
+    """Return the minutes after ``after``, up to ``until``, in which a machine's course may change, in order."""
+    machines, hosts = market.layout.machines, market.layout.hosts
+    host = machines["host"][machine]
+    found = []
+    for name in _PERIODS:
+        table, row = (hosts, host) if name == "away" else (machines, machine)
+        length_s, phase_s = table[f"{name}_s"][row], table[f"{name}_phase"][row]
+        first, last = np.floor((after + phase_s) / length_s), np.floor((until + phase_s) / length_s)
+        found.append(np.arange(first, last + 1) * length_s - phase_s)
+    minutes = np.unique(np.ceil(np.concatenate(found) / _MINUTE_S) * _MINUTE_S)
+    return minutes[(minutes > after) & (minutes <= until)]

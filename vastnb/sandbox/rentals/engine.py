@@ -1,0 +1,499 @@
+"""The lives of rented machines, moved by requests and by the sandbox's clock.
+
+1. :meth:`Rentals.advance` takes one event after the other, in the order of their times, up to now: a phase ends, the
+   market turns, a contract ends, the money is gone, a late request arrives;
+2. an event moves one machine into another phase (:meth:`Rentals._enter`), which turns its meter;
+3. :meth:`Rentals._settle` then shares out the GPUs of the host's machine: on-demand first, then the highest bids;
+4. what the backend must know is told when the state is consistent, in order.
+
+Each event happens at its own time, however far the clock was stepped, so the state at a time does not depend on the steps.
+"""
+
+import hashlib
+import heapq
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from vastnb.sandbox.books import Account, BillLine, Books
+from vastnb.sandbox.clock import Clock
+from vastnb.sandbox.course import course, turns
+from vastnb.sandbox.market import Market
+
+from . import rows as shown
+from .backend import Backend, Instance
+from .meters import DOWN, UP, Meter, Purse, nano
+from .phases import CONTAINED, FOLLOWING, HOLDING, spans
+from .rental import BID_MARGIN, STOPPED_DELETED_S, Contract, Rental
+from .terms import RefusedError, Wish
+
+FIRST_CONTRACT_ID = 800_000_001
+_LOOK_AHEAD_S = 30 * 86400.0
+_NO_CREDIT = "stopped: the account has no credit left"
+
+
+class Rentals:
+    """All contracts of one sandbox run, safe to use from several threads."""
+
+    def __init__(
+        self, *, market: Market, clock: Clock, books: Books, secret: str, backend: Backend | None, listing_lag_s: float
+    ) -> None:
+        self.market, self.clock, self.books = market, clock, books
+        self.now = clock.now()
+        self.lock = threading.RLock()
+        self._secret, self._backend, self._lag_s = secret, backend, listing_lag_s
+        self._live: dict[int, Rental] = {}
+        self._past: dict[int, Rental] = {}
+        self._machines: dict[int, dict[int, Rental]] = {}
+        self._held: dict[int, frozenset[int]] = {}
+        self._alarms: list[tuple[float, int]] = []
+        self._later: list[tuple[float, int, Callable[[], object]]] = []
+        self._purses: dict[int, Purse] = {}
+        self._next_id = FIRST_CONTRACT_ID
+        self._telling = threading.RLock()
+        self._untold: deque[tuple[str, Instance]] = deque()
+        self._moving = False
+        books.charged = self._charged
+        clock.subscribe(lambda now: self.advance())
+
+    # --- time
+
+    def advance(self) -> None:
+        """Let everything happen that is due by now, and tell the backend."""
+        with self.lock:
+            self.catch_up()
+        self.tell()
+
+    def catch_up(self) -> float:
+        """Let everything happen that is due by now, and return now."""
+        with self.lock:
+            # A late request that is carried out on the way finds the time at which it arrives.
+            if not self._moving:
+                self._moving = True
+                try:
+                    self._catch_up(self.clock.now())
+                finally:
+                    self._moving = False
+            return self.now
+
+    def later(self, seconds: float, act: Callable[[], object]) -> None:
+        """Carry ``act`` out in ``seconds`` of the sandbox's clock."""
+        with self.lock:
+            heapq.heappush(self._later, (self.catch_up() + seconds, len(self._later), act))
+
+    def _catch_up(self, now: float) -> None:
+        while (due := self._next_due()) <= now:
+            self.now = max(self.now, due)
+            if self._later and self._later[0][0] <= due:
+                heapq.heappop(self._later)[2]()
+            elif self._alarms and self._alarms[0][0] <= due:
+                self._wake(*heapq.heappop(self._alarms))
+            else:
+                self._run_dry()
+        self.now = max(self.now, now)
+
+    def _next_due(self) -> float:
+        empty = [at for purse in self._purses.values() if (at := purse.empty_at()) is not None]
+        return min([*empty, *(queue[0][0] for queue in (self._alarms, self._later) if queue)], default=math.inf)
+
+    def _wake(self, at: float, number: int) -> None:
+        rental = self._live.get(number)
+        if rental is None or rental.alarm != at:
+            return
+        rental.alarm = None
+        if self.now >= rental.contract.end_date and not self._end(rental):
+            return
+        if rental.forced_until is not None and self.now >= rental.forced_until:
+            rental.forced_until = None
+        if rental.until is not None and self.now >= rental.until:
+            self._enter(rental, FOLLOWING[rental.phase])
+        self._settle(rental.contract.machine)
+        self._set_alarm(rental)
+
+    def _end(self, rental: Rental) -> bool:
+        """End an expired contract, and return whether it is still kept."""
+        if self.now >= rental.contract.end_date + STOPPED_DELETED_S:
+            self._remove(rental, "the contract has ended")
+            return False
+        if not rental.expired:
+            rental.expired = True
+            rental.said = "stopped: the contract has ended"
+            self._enter(rental, "stopped")
+        return True
+
+    def _set_alarm(self, rental: Rental) -> None:
+        end = rental.contract.end_date
+        times = [end + STOPPED_DELETED_S if rental.expired else end, self._flip(rental)]
+        times += [at for at in (rental.until, rental.forced_until) if at is not None]
+        at = min(times)
+        if rental.alarm != at:
+            rental.alarm = at
+            heapq.heappush(self._alarms, (at, rental.id))
+
+    def _flip(self, rental: Rental) -> float:
+        """Return when the market next turns for a machine; looked up far ahead, so that time costs little."""
+        key = (rental.bid, rental.phase == "queued", self.market.repriced[rental.contract.machine])
+        if rental.flip is None or rental.flip[0] != key or rental.flip[1] <= self.now:
+            until = self.now + _LOOK_AHEAD_S
+            times = turns(self.market, rental.contract.machine, self.now, until)
+            words = self._outlook(rental, np.append(times, self.now))
+            differs = np.flatnonzero((words[:-1] != words[-1]).any(axis=1))
+            rental.flip = (key, float(times[differs[0]]) if len(differs) else until)
+        return rental.flip[1]
+
+    def _outlook(self, rental: Rental, times: Any) -> Any:
+        """Return what the market says of a machine at each time: offline, outbid, re-let (what matters to it)."""
+        contract, found = rental.contract, course(self.market, rental.contract.machine, times)
+        down = found.down_since > contract.created_at
+        outbid = down & False if rental.bid is None else self._floors(contract, found.host_bid) > rental.bid
+        relet = found.busy > contract.start if rental.phase == "queued" and rental.bid is None else down & False
+        return np.stack([down, outbid, relet], axis=1)
+
+    @staticmethod
+    def _floors(contract: Contract, host_bid: Any) -> Any:
+        # In the order of an offer's min_bid, so that a bid of exactly that is enough.
+        return host_bid * len(contract.gpu_ids) / 0.75
+
+    # --- what renters do
+
+    def create(
+        self, account: Account, slot: int, wish: Wish, *, lag_s: float | None = None, stuck: bool = False
+    ) -> Rental:
+        """Rent the offer of a slot, which has been checked; a bid that is too low comes as outbid."""
+        contract = self._contract(account, slot, wish)
+        purse = self.purse(account.id)
+        rental = Rental(contract, Meter(self.now, purse), wish.label, wish.bid, self.now, stuck=stuck)
+        rental.listed_at += self._lag_s if lag_s is None else lag_s
+        self._live[rental.id] = rental
+        self.books.lend(contract.api_key, account.id, rental.id)
+        self._machines.setdefault(contract.machine, {})[rental.id] = rental
+        rental.waiting_since = self.now
+        first = "outbid" if rental.bid is not None else "provisioning"
+        self._enter(rental, first if wish.wants_running else "stopped")
+        self._settle(contract.machine)
+        self._set_alarm(rental)
+        return rental
+
+    def start(self, rental: Rental) -> bool:
+        """Want a machine to run, and return whether it could have its GPUs."""
+        if rental.expired:
+            raise RefusedError(400, "invalid_args", "The contract of this instance has ended.")
+        if self.credit_micro_usd(rental.contract.account_id) <= 0:
+            raise RefusedError(400, "insufficient_credit", "Your account lacks credit; see the billing page.")
+        if not rental.waits and (not rental.holds or rental.phase in ("stopping", "ending")):
+            rental.waiting_since, rental.said = self.now, None
+            self._enter(rental, "queued")
+            self._settle(rental.contract.machine)
+            self._set_alarm(rental)
+        return rental.holds
+
+    def stop(self, rental: Rental) -> None:
+        """Want a machine not to run."""
+        if rental.phase == "running" and not rental.offline:
+            self._enter(rental, "stopping")
+        elif rental.phase not in ("stopping", "ending", "stopped"):
+            self._enter(rental, "stopped")
+        self._settle(rental.contract.machine)
+        self._set_alarm(rental)
+
+    def restart(self, rental: Rental, phase: str) -> None:
+        """Reboot or recycle a running machine without losing its GPUs; any other is left as it is."""
+        if rental.contained:
+            rental.pulled = phase == "rebooting"
+            self._enter(rental, phase)
+            self._set_alarm(rental)
+
+    def destroy(self, rental: Rental) -> None:
+        """End a contract, its disk and its deposit."""
+        self._remove(rental, "destroyed by its renter")
+
+    def forget(self, rental: Rental) -> None:
+        """Undo a contract that was just made and never ran: as if it had been refused."""
+        self._drop(rental)
+
+    def set_bid(self, rental: Rental, usd_per_hour: float | None) -> None:
+        """Bid anew; ``None``: a winning bid."""
+        if rental.bid is None:
+            raise RefusedError(400, "invalid_args", "Bids can only be changed on interruptible instances.")
+        rental.bid = usd_per_hour or round(self.floor(rental) + BID_MARGIN, 6)
+        self._changed(rental)
+        self._settle(rental.contract.machine)
+        self._set_alarm(rental)
+
+    def prepay(self, rental: Rental, micro_usd: int, discount: float) -> None:
+        """Move money from the account into the contract, which then pays a lower price out of it."""
+        purse = rental.meter.purse if rental.meter.prepaid else Purse(self.now)
+        self.books.book(BillLine(rental.contract.account_id, self.now, "prepay", micro_usd, rental.id))
+        self.purse(rental.contract.account_id).pay_in(-micro_usd)
+        purse.pay_in(micro_usd)
+        self._purses[rental.id] = purse
+        rental.deposit_micro_usd += micro_usd
+        rental.discount = discount
+        rental.meter.turn(self.now, rental.rates(), purse=purse, prepaid=True)
+
+    # --- what happens to them
+
+    def outbid(self, rental: Rental, usd_per_hour: float | None) -> None:
+        """Let somebody bid more for its GPUs, until its own bid is above that."""
+        if rental.bid is None:
+            raise ValueError(f"instance {rental.id} is rented on demand: nobody can outbid it")
+        rental.rival = rental.bid + 10 * BID_MARGIN if usd_per_hour is None else usd_per_hour
+        self._settle(rental.contract.machine)
+        self._set_alarm(rental)
+
+    def take_offline(self, rental: Rental, seconds: float) -> None:
+        """Let its host vanish for a while."""
+        rental.forced_until = self.now + seconds
+        self._settle(rental.contract.machine)
+        self._set_alarm(rental)
+
+    def carry(self, rental: Rental, *, down_bytes: int, up_bytes: int) -> None:
+        """Let it move bytes over the internet."""
+        for item, size, price in ((DOWN, down_bytes, "inet_down_cost"), (UP, up_bytes, "inet_up_cost")):
+            rental.meter.carry(self.now, item, size, nano(float(rental.contract.offer[price])))
+        self._run_dry()
+
+    def stick(self, rental: Rental) -> None:
+        """Let it never get through loading."""
+        rental.stuck = True
+        if rental.phase == "loading":
+            rental.until = None
+        self._set_alarm(rental)
+
+    def _run_dry(self) -> None:
+        """See to the purses that are empty: a deposit stops paying, an account's machines stop."""
+        for owner, purse in list(self._purses.items()):
+            purse.change_rate(self.now, 0)
+            if purse.has_money(self.now):
+                continue
+            rental = self._live.get(owner)
+            if rental is not None:
+                self._leave_deposit(rental)
+            elif owner not in self._past:
+                self._bankrupt(owner)
+
+    def _leave_deposit(self, rental: Rental) -> None:
+        del self._purses[rental.id]
+        rental.discount = 0.0
+        account = self.purse(rental.contract.account_id)
+        rental.meter.turn(self.now, rental.rates(), purse=account, prepaid=False)
+
+    def _bankrupt(self, account_id: int) -> None:
+        account = self.books.by_id(account_id)
+        own = [r for r in self._live.values() if r.contract.account_id == account_id and not r.meter.prepaid]
+        for rental in own:
+            if not account.can_pay:
+                self._remove(rental, "destroyed: the account has no credit and no card")
+            elif rental.phase in HOLDING - {"stopping", "ending"} or rental.waits:
+                self.stop(rental)
+                rental.said = _NO_CREDIT
+
+    # --- how they are moved
+
+    def _enter(self, rental: Rental, phase: str) -> None:
+        rental.phase = phase
+        rental.pulled = rental.pulled or phase in CONTAINED
+        span = rental.contract.spans.get(phase)
+        frozen = span is None or rental.offline or (phase == "loading" and rental.stuck)
+        rental.until = None if frozen or span is None else self.now + span
+        self._changed(rental)
+
+    def _changed(self, rental: Rental) -> None:
+        """Turn the meter and write the change down; tell the backend when the container came or went."""
+        rental.meter.turn(self.now, rental.rates())
+        rental.remember(self.now)
+        if rental.contained and rental.running_since is None:
+            rental.running_since, rental.said = self.now, None
+            self._note("started", rental)
+        elif not rental.contained and rental.running_since is not None:
+            rental.running_since = None
+            self._note("stopped", rental)
+
+    def _begin(self, rental: Rental) -> None:
+        self._enter(rental, "accepted" if rental.pulled else "provisioning")
+
+    def _settle(self, machine: int) -> None:
+        """Share out the GPUs of one machine as the market and the bids are now."""
+        here = [rental for _, rental in sorted(self._machines.get(machine, {}).items())]
+        if here:
+            found = course(self.market, machine, np.array([self.now]))
+            for rental in here:
+                self._notice(rental, bool(found.down_since[0] > rental.contract.created_at))
+            taken = self._serve_on_demand(here, int(found.busy[0]))
+            self._hold(machine, frozenset(taken))
+            self._serve_bids(here, taken, float(found.host_bid[0]))
+        else:
+            self._hold(machine, frozenset())
+
+    def _notice(self, rental: Rental, is_down: bool) -> None:
+        offline = is_down or rental.forced_until is not None
+        if offline == rental.offline:
+            return
+        rental.offline = offline
+        if offline or not rental.holds:
+            rental.until = None
+            self._changed(rental)
+        else:
+            # Documented: what was offline never runs again by itself.
+            rental.said = "stopped: its host was offline"
+            self._enter(rental, "stopped")
+        self._set_alarm(rental)
+
+    def _serve_on_demand(self, here: Iterable[Rental], busy: int) -> set[int]:
+        on_demand = [rental for rental in here if rental.bid is None]
+        taken = {gpu for rental in on_demand if rental.holds for gpu in rental.contract.gpu_ids}
+        waiting = [rental for rental in on_demand if rental.waits and not rental.offline]
+        for rental in sorted(waiting, key=lambda r: (r.waiting_since, r.id)):
+            if rental.contract.start >= busy and taken.isdisjoint(rental.contract.gpu_ids):
+                taken.update(rental.contract.gpu_ids)
+                self._begin(rental)
+                self._set_alarm(rental)
+        return taken
+
+    def _serve_bids(self, here: Iterable[Rental], taken: set[int], host_bid: float) -> None:
+        bidding = [rental for rental in here if rental.bid is not None and not rental.offline]
+        for rental in sorted(bidding, key=lambda r: (-(r.bid or 0.0), r.id)):
+            if rental.phase in ("stopping", "ending", "stopped"):
+                continue
+            floor = max(float(self._floors(rental.contract, host_bid)), rental.rival)
+            wins = (rental.bid or 0.0) >= floor and taken.isdisjoint(rental.contract.gpu_ids)
+            if wins:
+                taken.update(rental.contract.gpu_ids)
+            if wins and rental.waits:
+                self._begin(rental)
+            elif not wins and rental.holds:
+                rental.said = "stopped: outbid"
+                self._enter(rental, "outbid")
+            else:
+                continue
+            self._set_alarm(rental)
+
+    def _hold(self, machine: int, gpu_ids: frozenset[int]) -> None:
+        before = self._held.get(machine, frozenset())
+        if before - gpu_ids:
+            self.market.release(before - gpu_ids)
+        if gpu_ids - before:
+            self.market.take(gpu_ids - before)
+        self._held[machine] = gpu_ids
+
+    def _remove(self, rental: Rental, why: str) -> None:
+        rental.gone_at, rental.said, rental.phase = self.now, why, "stopped"
+        rental.discount = 0.0
+        self._changed(rental)
+        self._drop(rental)
+        self._past[rental.id] = rental
+        if self._purses.pop(rental.id, None) is not None:
+            left = rental.deposit_micro_usd - rental.meter.deposit_micro_usd(self.now)
+            self.books.book(BillLine(rental.contract.account_id, self.now, "refund", -left, rental.id))
+            self.purse(rental.contract.account_id).pay_in(left)
+        self._note("gone", rental)
+        self._settle(rental.contract.machine)
+
+    def _drop(self, rental: Rental) -> None:
+        del self._live[rental.id], self._machines[rental.contract.machine][rental.id]
+        self.books.revoke(rental.contract.api_key)
+
+    # --- what is known of them
+
+    def find(self, number: int, account_id: int | None = None) -> Rental | None:
+        """Return a living contract, of one account or of any."""
+        rental = self._live.get(number)
+        return rental if rental and account_id in (None, rental.contract.account_id) else None
+
+    def living(self, account_id: int | None = None) -> list[Rental]:
+        """Return the living contracts, oldest first."""
+        return [r for r in self._live.values() if account_id in (None, r.contract.account_id)]
+
+    def all(self, account_id: int | None = None) -> list[Rental]:
+        """Return every contract there ever was, oldest first."""
+        found = [r for r in (*self._past.values(), *self._live.values()) if account_id in (None, r.contract.account_id)]
+        return sorted(found, key=lambda rental: rental.id)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return every living machine as the list answers it."""
+        with self.lock:
+            self.catch_up()
+            found = [self.row(rental) for rental in self.living()]
+        self.tell()
+        return found
+
+    def row(self, rental: Rental) -> dict[str, Any]:
+        """Return a machine as the list of instances answers it."""
+        row = shown.row(rental, self.now, self.market.seed, self.floor(rental))
+        return row if self._backend is None else row | dict(self._backend.shown(rental.id))
+
+    def floor(self, rental: Rental) -> float:
+        """Return what must be bid now for its GPUs, in dollars per hour."""
+        contract = rental.contract
+        found = course(self.market, contract.machine, np.array([self.now]))
+        others = [
+            other.bid + BID_MARGIN
+            for other in self._machines.get(contract.machine, {}).values()
+            if other is not rental and other.bid is not None and other.holds
+            and not set(other.contract.gpu_ids).isdisjoint(contract.gpu_ids)
+        ]  # fmt: skip
+        return max(float(self._floors(contract, found.host_bid)[0]), rental.rival, *others, 0.0)
+
+    def purse(self, account_id: int) -> Purse:
+        """Return the credit of an account as it runs out."""
+        if account_id not in self._purses:
+            self._purses[account_id] = Purse(self.now)
+            self._purses[account_id].pay_in(self.books.booked_micro_usd(account_id))
+        return self._purses[account_id]
+
+    def credit_micro_usd(self, account_id: int) -> int:
+        """Return what an account has left now."""
+        return self.books.credit_micro_usd(account_id)
+
+    def _charged(self, account_id: int) -> int:
+        return sum(rental.meter.micro_usd(self.now) for rental in self.all(account_id))
+
+    # --- small parts
+
+    def next_id(self) -> int:
+        """Return the number of the next contract."""
+        self._next_id += 1
+        return self._next_id - 1
+
+    def _contract(self, account: Account, slot: int, wish: Wish) -> Contract:
+        slots, number = self.market.layout.slots, self.next_id()
+        offer = self.market.offer(slot, self.now, wish.disk_gb, "bid" if wish.bid is not None else "on-demand")
+        first, count = int(slots["first_gpu"][slot]), int(slots["num_gpus"][slot])
+        machine = int(slots["machine"][slot])
+        return Contract(
+            id=number,
+            account_id=account.id,
+            created_at=self.now,
+            machine=machine,
+            start=int(slots["start"][slot]),
+            gpu_ids=tuple(range(first + 1, first + 1 + count)),
+            offer=offer,
+            wish=wish,
+            api_key=self._token("key", number),
+            jupyter_token=self._token("jupyter", number),
+            spans=spans(
+                self.market.seed, number, image=wish.image, machine=machine, inet_down=float(offer["inet_down"])
+            ),
+        )
+
+    def _token(self, kind: str, number: int) -> str:
+        return hashlib.sha256(f"{self._secret} {kind} {number}".encode()).hexdigest()
+
+    def _note(self, what: str, rental: Rental) -> None:
+        if self._backend is not None:
+            contract = rental.contract
+            told = Instance(contract.id, contract.account_id, contract.api_key, self.now, self.row(rental))
+            self._untold.append((what, told))
+
+    def tell(self) -> None:
+        """Tell the backend what happened; without the lock on the state, which its processes may need."""
+        if self._backend is None:
+            return
+        with self._telling:
+            while self._untold:
+                what, instance = self._untold.popleft()
+                getattr(self._backend, what)(instance)
