@@ -7,11 +7,11 @@ total.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from vastnb.errors import InputError
@@ -37,6 +37,8 @@ _NEEDED = (
     "inet_up_usd_per_gb",
     "rental",
 )
+_TOLD = ("offer_id", "machine_id", "gpu_name", "num_gpus", "rental", "seen_at")
+_NAMED = ("hours", "disk_gb", "download_gb", "upload_gb", "idle_hours")
 
 
 class Job(BaseModel):
@@ -176,9 +178,7 @@ def _job(**numbers: Any) -> Job:
 
 
 def _framed(offers: pd.DataFrame, job: Job) -> pd.DataFrame:
-    from vastnb.vast.types.frames import frame_of
-
-    frame = frame_of("quotes", _columns(offers, job)).sort_values("usd_total", ignore_index=True, kind="stable")
+    frame = priced(offers, job).sort_values("usd_total", ignore_index=True, kind="stable")
     about = offers.attrs.get("vastnb", {})
     frame.attrs["vastnb"] = {
         "kind": "quotes",
@@ -190,7 +190,8 @@ def _framed(offers: pd.DataFrame, job: Job) -> pd.DataFrame:
 
 
 def _single(offer: pd.DataFrame, job: Job, about: Mapping[str, Any]) -> Quote:
-    return _quote_of({name: column[0] for name, column in _columns(offer, job).items()}, job, about)
+    frame = priced(offer, job)
+    return _quote_of({name: frame[name].tolist()[0] for name in frame.columns}, job, about)
 
 
 def _quote_of(values: Mapping[str, Any], job: Job, about: Mapping[str, Any]) -> Quote:
@@ -241,89 +242,110 @@ def _absent(value: Any) -> bool:
     return value is None or value != value or type(value).__name__ in ("NAType", "NaTType")  # noqa: PLR0124
 
 
-def _columns(offers: pd.DataFrame, job: Job) -> dict[str, Sequence[Any]]:
+def priced(offers: pd.DataFrame, job: Job, hours: Any = None) -> pd.DataFrame:
+    """The quotes of a job, one row an offer, in the order of `offers`.
+
+    Parameters
+    ----------
+    hours
+        An array, where the job takes a time of its own on each offer.
+    """
+    from vastnb.vast.types.frames import frame_of
+
     lacking = [name for name in _NEEDED if name not in offers.columns]
     if lacking:
         raise InputError(
             f"these are no offers of vastnb: there is no column {lacking[0]}", hint="vastnb.search(...) gives some"
         )
-    number = {name: offers[name].astype("float64") for name in _NEEDED if name not in ("offer_id", "rental")}
+    parts, usd_per_hour = _parts(offers, job, job.hours if hours is None else hours)
+    count = len(offers)
+    told = {name: offers[name] if name in offers else [None] * count for name in _TOLD}
+    named = {name: np.full(count, getattr(job, name)) for name in _NAMED}
+    named |= {} if hours is None else {"hours": hours}
+    uncertain = _uncertain(offers, job, parts, named["hours"])
+    total = {"usd_total": sum(parts.values()), "usd_per_hour": usd_per_hour, "uncertain": uncertain}
+    return frame_of("quotes", {**parts, **told, **total, **named})
+
+
+def _parts(offers: pd.DataFrame, job: Job, hours: Any) -> tuple[dict[str, Any], Any]:
+    """The parts of the price, as arrays, and dollars an hour."""
     gpu = _gpu_price(offers, job)
-    disk = number["storage_usd_per_gb_month"] * job.disk_gb / _HOURS_A_MONTH
+    disk = _numbers(offers, "storage_usd_per_gb_month") * job.disk_gb / _HOURS_A_MONTH
     parts = {
-        "gpu_usd": gpu * job.hours,
-        "disk_usd": disk * job.hours,
-        "download_usd": _traffic(number["inet_down_usd_per_gb"], job.download_gb),
-        "upload_usd": _traffic(number["inet_up_usd_per_gb"], job.upload_gb),
+        "gpu_usd": gpu * hours,
+        "disk_usd": disk * hours,
+        "download_usd": _traffic(_numbers(offers, "inet_down_usd_per_gb"), job.download_gb),
+        "upload_usd": _traffic(_numbers(offers, "inet_up_usd_per_gb"), job.upload_gb),
         "idle_usd": disk * job.idle_hours if job.idle_hours else disk * 0,
     }
-    total = parts["gpu_usd"] + parts["disk_usd"] + parts["download_usd"] + parts["upload_usd"] + parts["idle_usd"]
-    made = {name: part.tolist() for name, part in parts.items()}
-    count = len(offers)
-    return {
-        **made,
-        "offer_id": offers["offer_id"].tolist(),
-        "machine_id": offers["machine_id"].tolist() if "machine_id" in offers else [None] * count,
-        "gpu_name": offers["gpu_name"].tolist() if "gpu_name" in offers else [None] * count,
-        "num_gpus": offers["num_gpus"].tolist() if "num_gpus" in offers else [None] * count,
-        "rental": offers["rental"].tolist(),
-        "usd_total": total.tolist(),
-        "usd_per_hour": (gpu + disk).tolist(),
-        "uncertain": _uncertain(offers, job, made),
-        "seen_at": offers["seen_at"].tolist() if "seen_at" in offers else [None] * count,
-        **{
-            name: [getattr(job, name)] * count
-            for name in ("hours", "disk_gb", "download_gb", "upload_gb", "idle_hours")
-        },
-    }
+    return parts, gpu + disk
 
 
-def _gpu_price(offers: pd.DataFrame, job: Job) -> pd.Series:
+def _numbers(offers: pd.DataFrame, name: str) -> Any:
+    return offers[name].astype("float64").to_numpy()
+
+
+def _gpu_price(offers: pd.DataFrame, job: Job) -> Any:
     """Dollars an hour for the GPUs: the list price, or for an interruptible machine the bid."""
-    price = offers["gpu_usd_per_hour"].astype("float64")
-    bids = offers["rental"] == "bid"
-    if job.bid_usd_per_hour is not None:
-        if not bids.all():
-            raise InputError("a bid goes with offers that were searched for with rental='bid'")
-        return price * 0 + job.bid_usd_per_hour
-    return price
+    price = _numbers(offers, "gpu_usd_per_hour")
+    if job.bid_usd_per_hour is None:
+        return price
+    if not (offers["rental"] == "bid").all():
+        raise InputError("a bid goes with offers that were searched for with rental='bid'")
+    return price * 0 + job.bid_usd_per_hour
 
 
-def _traffic(usd_per_gb: pd.Series, gb: float) -> pd.Series:
+def _traffic(usd_per_gb: Any, gb: float) -> Any:
     """No traffic costs nothing, whatever it would cost."""
-    return usd_per_gb * gb if gb else usd_per_gb.fillna(0) * 0
+    return usd_per_gb * gb if gb else np.zeros(len(usd_per_gb))
 
 
-def _uncertain(offers: pd.DataFrame, job: Job, parts: dict[str, list[float]]) -> list[str]:
-    return ["; ".join(_doubts(row, job, {name: part[n] for name, part in parts.items()}))
-            for n, row in enumerate(offers.to_dict("records"))]  # fmt: skip
+def _uncertain(offers: pd.DataFrame, job: Job, parts: Mapping[str, Any], hours: Any) -> Any:
+    """What may change each price, in words."""
+    said = np.full(len(offers), "", dtype=object)
+    for where, words in _doubts(offers, job, parts, hours):
+        doubted = np.flatnonzero(where)
+        if len(doubted):
+            before = said[doubted]
+            more = words if isinstance(words, str) else words(doubted)
+            said[doubted] = before + np.where(before == "", "", "; ").astype(object) + more
+    return said
 
 
-def _doubts(row: Mapping[Any, Any], job: Job, parts: dict[str, float]) -> list[str]:
-    doubts = [f"no price for {name.removesuffix('_usd')}" for name, usd in parts.items() if math.isnan(usd)]
-    if row.get("rental") == "bid":
-        doubts.append(_bid_doubt(row, job))
-    if job.idle_hours and row.get("rental") != "bid":
-        doubts.append("while it is stopped its GPUs may go to somebody else")
-    room: Any = row.get("disk_max_gb")
-    until: Any = row.get("available_until")
-    seen: Any = row.get("seen_at")
-    if not _absent(room) and room < job.disk_gb:
-        doubts.append(f"only {room:.0f} GB of disk there")
-    if not (_absent(until) or _absent(seen)):
-        left = (until - seen).total_seconds() / 3600
-        if left < job.hours + job.idle_hours:
-            doubts.append(f"the host takes it back in {left:.0f} h")
-    return doubts
+_Doubt = tuple[Any, Callable[[Any], Any] | str]
+"""Where it holds, and what it says there: the same of all, or for the rows of these numbers a text each."""
 
 
-def _bid_doubt(row: Mapping[Any, Any], job: Job) -> str:
-    lowest = row.get("min_bid_usd_per_hour")
-    if (
-        job.bid_usd_per_hour is not None
-        and not _absent(lowest)
-        and lowest is not None
-        and job.bid_usd_per_hour < lowest
-    ):
-        return f"the bid is below the lowest that runs now, ${lowest:.3f}"
-    return "who bids more stops it"
+def _doubts(offers: pd.DataFrame, job: Job, parts: Mapping[str, Any], hours: Any) -> Iterator[_Doubt]:
+    for name, usd in parts.items():
+        yield np.isnan(usd), f"no price for {name.removesuffix('_usd')}"
+    bids = (offers["rental"] == "bid").to_numpy(bool)
+    yield from _bid_doubts(offers, job, bids)
+    if job.idle_hours:
+        yield ~bids, "while it is stopped its GPUs may go to somebody else"
+    if "disk_max_gb" in offers:
+        room = _numbers(offers, "disk_max_gb")
+        yield room < job.disk_gb, lambda n: _texts("only {:.0f} GB of disk there", room[n])
+    if {"available_until", "seen_at"} <= set(offers.columns):
+        left = hours_left(offers)
+        yield left < hours + job.idle_hours, lambda n: _texts("the host takes it back in {:.0f} h", left[n])
+
+
+def _bid_doubts(offers: pd.DataFrame, job: Job, bids: Any) -> Iterator[_Doubt]:
+    known = job.bid_usd_per_hour is not None and "min_bid_usd_per_hour" in offers
+    lowest = _numbers(offers, "min_bid_usd_per_hour") if known else np.full(len(offers), np.nan)
+    low = bids & (lowest > (job.bid_usd_per_hour or 0))
+    yield low, lambda n: _texts("the bid is below the lowest that runs now, ${:.3f}", lowest[n])
+    yield bids & ~low, "who bids more stops it"
+
+
+def _texts(form: str, numbers: Any) -> Any:
+    return np.array([form.format(number) for number in numbers.tolist()], dtype=object)
+
+
+def hours_left(offers: pd.DataFrame) -> Any:
+    """Hours until the host takes each machine back, as an array; NaN where it does not say."""
+    import pandas as pd
+
+    until, seen = (pd.to_datetime(offers[name], utc=True) for name in ("available_until", "seen_at"))
+    return (until - seen).dt.total_seconds().to_numpy() / 3600

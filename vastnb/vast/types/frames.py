@@ -199,9 +199,17 @@ def raw_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def frame_of(kind: str, columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
-    """A frame of `kind` from finished values, with the pinned columns, order and dtypes."""
-    made = {c.name: _whole(c, columns.get(c.name, ())) for c in KINDS[kind]}
+def frame_of(kind: str, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """A frame of `kind` from finished values, with the pinned columns, order and dtypes.
+
+    A `Series` is only cast, as far as it is not what it should be: it is not looked at value by value.
+    """
+    made: dict[str, Any] = {}
+    for column in KINDS[kind]:
+        values = columns.get(column.name, ())
+        made[column.name] = (
+            values.astype(column.dtype).array if isinstance(values, pd.Series) else _whole(column, values)
+        )
     return pd.DataFrame(made)
 
 
