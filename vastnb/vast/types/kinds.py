@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vastnb.vast.types.analysed import CHOICES, COMPARED, JOB_COSTS, MARKET, VARIATIONS
 from vastnb.vast.types.catalogue import (
     ACCOUNT,
     BENCHMARKS,
@@ -117,7 +118,15 @@ QUOTES: tuple[Column, ...] = (
 )
 """Columns of `vastnb.quote`."""
 
+SELFCHECK: tuple[Column, ...] = (
+    Column("check", "str", "what was asked", head="Check", form="long"),
+    Column("seen", "str", "what came", head="Seen", form="long"),
+    Column("ok", "boolean", "whether it is as vastnb needs it", head="As needed"),
+)
+"""Columns of ``vastnb selfcheck``."""
+
 KINDS: dict[str, tuple[Column, ...]] = {
+    "selfcheck": SELFCHECK,
     "audit": AUDIT,
     "instances": INSTANCES,
     "cache": CACHE,
@@ -126,6 +135,11 @@ KINDS: dict[str, tuple[Column, ...]] = {
     "offers": OFFERS,
     "gpus": GPUS,
     "quotes": QUOTES,
+    "choices": CHOICES,
+    "job costs": JOB_COSTS,
+    "compared groups": COMPARED,
+    "variations": VARIATIONS,
+    "market groups": MARKET,
     "fields": FIELD_TABLE,
     "config": CONFIG_TABLE,
     "faults": FAULT_TABLE,
