@@ -258,8 +258,7 @@ def test_benchmarks_are_a_function_of_seed_and_time_and_keep_their_ids() -> None
     [
         ({"limit": "ten"}, {"msg": "limit: Input should be a valid integer"}),
         ({"limit": 0}, {"error": "invalid_request", "msg": "limit: 0 is not at least 1"}),
-        ({"after_token": "zz"},
-         {"error": "invalid_request", "msg": "Error in query parameters: after_token is not one of this query"}),
+        ({"after_token": "zz"}, {"error": "invalid_token", "msg": "Invalid pagination token"}),
     ],
 )  # fmt: skip
 def test_a_page_that_cannot_be_cut_is_a_400(sandbox: Sandbox, query: dict[str, Any], body: Any) -> None:
@@ -269,7 +268,7 @@ def test_a_page_that_cannot_be_cut_is_a_400(sandbox: Sandbox, query: dict[str, A
 def test_a_token_of_another_query_is_refused(sandbox: Sandbox) -> None:
     token = good(sandbox, BENCHMARKS, {"limit": 5})["next_token"]
     other = ask(sandbox, BENCHMARKS, {"limit": 5, "after_token": token, "order_by": "value"})
-    assert other[0] == 400 and "after_token" in other[1]["msg"]
+    assert other == (400, {"error": "invalid_token", "msg": "Invalid pagination token"})
 
 
 OPS = {
@@ -298,16 +297,19 @@ def test_tables_agree_with_a_brute_force(conditions: Any, order: str, descending
         "order_by": json.dumps([{"col": order, "dir": direction}]),
         "limit": str(limit),
     }
-    found = tables.select(ROWS, {"id": "number", "n": "number", "t": "text"}, query)
+    kinds = {"id": "number", "n": "number", "t": "text"}
+    found = tables.select(ROWS, kinds, query)
 
     wanted = [
         row for row in ROWS if all(row[key] is not None and OPS[op](row[key], value) for key, op, value in conditions)
     ]
     known = sorted((r for r in wanted if r[order] is not None), key=lambda r: r[order], reverse=descending)
     assert found == known + [row for row in wanted if row[order] is None]
-    paged, token = tables.page(found, query, 200)
+    paged, token = tables.page(found, kinds, query, 200)
     while token:
-        more, token = tables.page(found, query | {"after_token": token}, 200)
+        # The last row that was seen may be gone by then.
+        left = found[len(paged) :] if limit % 2 else found
+        more, token = tables.page(left, kinds, query | {"after_token": token}, 200)
         paged = paged + more
     assert paged == found
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .clock import Start
     from .market import Market
-    from .rentals import Backend, Rentals
+    from .rentals import Backend, Levers, Rentals
     from .server import Server, Site
 
 __all__ = ["Sandbox", "serve"]
@@ -167,6 +167,59 @@ class Sandbox:
         """Every rented machine of every account as the list would answer it: no page, no lag, no fault."""
         return self.rentals.rows()
 
+    @functools.cached_property
+    def _control(self) -> "Levers":
+        from .rentals import Levers
+
+        return Levers(self.rentals)
+
+    def bill(self, api_key: str | None = None) -> list[dict[str, Any]]:
+        """Return every line of the bill of an account, its own or that of ``api_key``.
+
+        Charges are positive, what was paid in is negative: the lines' ``micro_usd`` add up to minus the credit, but for
+        lines that are ``prepaid``, which a deposit has paid.
+        """
+        from .rentals import bill
+
+        return bill(self.rentals, self.books, self.books.owner(api_key or self.api_key).id)
+
+    def add_account(self, *, credit_usd: float = 100.0, can_pay: bool = True) -> str:
+        """Open another account, and return its key; ``can_pay``: whether it has a saved card."""
+        from secrets import token_hex
+
+        from .books import Account
+
+        _check_credit(credit_usd)
+        number, key = 1_000_001 + len(self.books.accounts()), token_hex(32)
+        email = f"sandbox+{number}@example.com"
+        account = Account(id=number, email=email, api_key=key, credit_usd=credit_usd, can_pay=can_pay)
+        self.books.add(account, self.clock.now())
+        return key
+
+    def outbid(self, instance_id: int, usd_per_hour: float | None = None) -> None:
+        """Let somebody bid more for the GPUs of an interruptible instance, until its own bid is at least that."""
+        self._control.outbid(instance_id, usd_per_hour)
+
+    def offline(self, instance_id: int, seconds: float | None = None) -> None:
+        """Let the host of an instance vanish, for ``seconds`` of the sandbox's clock or for good."""
+        self._control.offline(instance_id, seconds)
+
+    def stick(self, instance_id: int) -> None:
+        """Let an instance never get through loading."""
+        self._control.stick(instance_id)
+
+    def traffic(self, instance_id: int, *, down_gb: float = 0.0, up_gb: float = 0.0) -> None:
+        """Let an instance move data over the internet, all at once, now."""
+        self._control.traffic(instance_id, down_gb, up_gb)
+
+    def reprice(self, offer_id: int, factor: float) -> None:
+        """Multiply what the machine of an offer asks, on demand and at least, from now on; contracts stay as they are."""
+        self._control.reprice(offer_id, factor)
+
+    def history(self, instance_id: int) -> list[dict[str, Any]]:
+        """Return every change in the life of an instance, oldest first: when, its states, and what is billed from then."""
+        return self._control.history(instance_id)
+
     @property
     def url(self) -> str:
         """Where it listens, without a slash at the end."""
@@ -252,7 +305,21 @@ class Sandbox:
             page_cap=self._page_cap,
             defaults=self._defaults,
         )
-        control = Control(clock=self.clock, faults=self.faults, books=self.books, log=self.log, info=self.info)
+        control = Control(
+            clock=self.clock,
+            faults=self.faults,
+            books=self.books,
+            log=self.log,
+            info=self.info,
+            shows={"instances": lambda key: self.instances, "bill": self.bill},
+            levers={
+                "accounts": self.add_account,
+                **{
+                    name: getattr(self, name)
+                    for name in ("outbid", "offline", "stick", "traffic", "reprice", "history")
+                },
+            },
+        )
         return Site(service, control, self._mark(), self.log, self.limits, self._latency_s, self._gzip)
 
     def __enter__(self) -> Self:
@@ -329,12 +396,17 @@ def _check(*, page_cap: int, defaults: str, latency_s: float, credit_usd: float,
         f"page_cap must be a whole number from 1, got {page_cap!r}": not _whole(page_cap, 1, 10**9),
         f"defaults must be one of {', '.join(known)}, got {defaults!r}": defaults not in known,
         f"latency_s must be from 0 to 3600, got {latency_s!r}": not 0 <= latency_s <= 3600,
-        f"credit_usd must be from 0 to 1,000,000,000, got {credit_usd!r}": not 0 <= credit_usd <= 1e9,
         f"port must be a whole number from 0 to 65535, got {port!r}": not _whole(port, 0, 65535),
     }
     for message, is_wrong in wrong.items():
         if is_wrong:
             raise ValueError(message)
+    _check_credit(credit_usd)
+
+
+def _check_credit(credit_usd: float) -> None:
+    if not 0 <= credit_usd <= 1e9:
+        raise ValueError(f"credit_usd must be from 0 to 1,000,000,000, got {credit_usd!r}")
 
 
 def _whole(number: Any, low: int, high: int) -> bool:

@@ -17,7 +17,7 @@ from .endpoints import Endpoint
 from .faults import Faults
 from .models import MODELS
 from .reads import Reads
-from .rentals import Desk, Rentals
+from .rentals import Desk, Rentals, Statements, VolumeDesk
 from .replies import Answer, Request, console_page, decoded, refusal, reply
 
 _CONTAINERS = frozenset({("GET", "/api/v0/instances/{id}/"), ("PUT", "/api/v0/instances/{id}/"),
@@ -52,6 +52,8 @@ class Service:
             ("GET", "/api/v0/users/current/"): self.current_user,
             ("GET", "/api/v0/instances/"): self.deprecated_instances,
             **Reads(market=market, clock=clock, books=books, defaults=defaults).handlers,
+            **Statements(rentals=rentals, books=books).handlers,
+            **VolumeDesk(rentals=rentals, books=books).handlers,
             **Desk(rentals=rentals, books=books, faults=faults, select=self._select).handlers,
         }
 

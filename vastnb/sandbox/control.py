@@ -4,10 +4,13 @@ Everything needs the sandbox's bearer key, and lives under ``/_sandbox/``:
 
 - ``clock``: GET; POST ``{"step_s": 60}``, ``{"run": 60}`` (speed) or ``{"stop": true}``;
 - ``faults``: GET; POST ``{"name": ..., "path": ..., "times": ...}`` and the fault's options; DELETE clears;
-- ``log`` and ``info``: GET.
+- ``log`` and ``info``: GET;
+- ``instances`` and ``bill``: GET, of all accounts and of the one account of the key;
+- ``outbid``, ``offline``, ``traffic``, ``stick``, ``history`` and ``reprice``: POST, their arguments in the body;
+- ``accounts``: POST ``{"credit_usd": ..., "can_pay": ...}`` opens another account and answers its key.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from . import wire
@@ -28,6 +31,8 @@ class Control:
         books: Books,
         log: Iterable[Any],
         info: Callable[[], dict[str, Any]],
+        shows: Mapping[str, Callable[[str], Any]],
+        levers: Mapping[str, Callable[..., Any]],
     ) -> None:
         self._clock, self._faults, self._books, self._log, self._info = clock, faults, books, log, info
         self._handlers: dict[tuple[str, str], Callable[[Any], Any]] = {
@@ -39,18 +44,27 @@ class Control:
             ("GET", "log"): lambda body: {"log": [dict(vars(record)) for record in tuple(self._log)]},
             ("GET", "info"): lambda body: self._info(),
         }
+        self._shows, self._levers = shows, levers
 
     def answer(self, request: Request) -> Answer:
         """Return the answer to a request under ``/_sandbox/``."""
         if not request.key or self._books.account(request.key) is None:
             return refusal(401, "auth_error", "the sandbox's control needs its bearer key")
-        handler = self._handlers.get((request.method, request.last_part))
+        handler = self._handler(request, request.key)
         if handler is None:
             return refusal(404, "not_found", f"no control {request.method} {request.path}")
         try:
             return reply(handler(_object(request.body)))
         except (ValueError, TypeError) as bad:
             return refusal(400, "invalid_request", str(bad))
+
+    def _handler(self, request: Request, key: str) -> Callable[[dict[str, Any]], Any] | None:
+        name = request.last_part
+        if request.method == "GET" and name in self._shows:
+            return lambda body: {name: self._shows[name](key)}
+        if request.method == "POST" and name in self._levers:
+            return lambda body: {name: self._levers[name](**body)}
+        return self._handlers.get((request.method, name))
 
     def _time(self) -> dict[str, Any]:
         return {"now": self._clock.now(), "speed": self._clock.speed}

@@ -53,7 +53,7 @@ class Reads:
     def benchmarks(self, request: Request) -> Answer:
         """Answer a page of the benchmarks."""
         found = tables.select(benchmarks.rows(self._market, self._clock.now()), benchmarks.KINDS, request.query)
-        page, token = tables.page(found, request.query, benchmarks.PAGE_CAP)
+        page, token = tables.page(found, benchmarks.KINDS, request.query, benchmarks.PAGE_CAP)
         shown = tables.columns(page, request.query)
         return reply({"success": True, "benchmarks_found": len(page), "benchmarks": shown, "next_token": token})
 

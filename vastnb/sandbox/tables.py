@@ -47,12 +47,7 @@ def select(rows: list[Row], kinds: Mapping[str, str], query: Mapping[str, str]) 
     for key, tests in _filters(query).items():
         for condition in _conditions(key, _kind(kinds, key), tests):
             kept &= _matches(rows, condition)
-    found = [rows[index] for index in np.flatnonzero(kept)]
-    for key, descending in reversed(_order(query, kinds)):
-        null = [row for row in found if row[key] is None]
-        known = [row for row in found if row[key] is not None]
-        found = sorted(known, key=lambda row, key=key: row[key], reverse=descending) + null  # type: ignore[misc]
-    return found
+    return _ordered([rows[index] for index in np.flatnonzero(kept)], _order(query, kinds))
 
 
 def columns(rows: list[Row], query: Mapping[str, str]) -> list[Row]:
@@ -63,20 +58,19 @@ def columns(rows: list[Row], query: Mapping[str, str]) -> list[Row]:
     return rows if "*" in names else [{str(name): row.get(str(name)) for name in names} for row in rows]
 
 
-def page(rows: list[Row], query: Mapping[str, str], cap: int) -> tuple[list[Row], str | None]:
-    """Return one page of selected rows and the token of the next one, ``None`` after the last.
+def page(rows: list[Row], kinds: Mapping[str, str], query: Mapping[str, str], cap: int) -> tuple[list[Row], str | None]:
+    """Return one page of selected rows, which have an ``id``, and the token of the next one, ``None`` after the last.
 
-    A token names the last row seen, not a number of rows to skip: what is added before it shifts nothing. It belongs
-    to one set of filters and one order.
+    A token holds the last row's place in the order: what comes or goes before it shifts nothing, and that row may be
+    gone. It belongs to one set of filters and one order.
     """
-    digest, start = _digest(query), 0
+    order, start = _order(query, kinds), 0
     if query.get("after_token"):
-        tokens = [_token(digest, row) for row in rows]
-        if query["after_token"] not in tokens:
-            raise BadRequestError(f"{_BAD}after_token is not one of this query")
-        start = tokens.index(query["after_token"]) + 1
-    stop = start + min(_limit(query, cap), cap)
-    return rows[start:stop], _token(digest, rows[stop - 1]) if stop < len(rows) else None
+        last = _seen(query, [key for key, _ in order])
+        start = next(at for at, row in enumerate(_ordered([*rows, last], order)) if row is last)
+    rest = rows[start:]
+    size = min(_limit(query, cap), cap)
+    return rest[:size], _token(query, rest[size - 1], [key for key, _ in order]) if size < len(rest) else None
 
 
 def integer(query: Mapping[str, str], name: str) -> int | None:
@@ -149,10 +143,34 @@ def _limit(query: Mapping[str, str], cap: int) -> int:
     return cap if limit is None else limit
 
 
+def _ordered(rows: list[Row], order: list[tuple[str, bool]]) -> list[Row]:
+    """Return rows in an order, equals by id; null comes last."""
+    found = sorted(rows, key=lambda row: row["id"])
+    for key, descending in reversed(order):
+        null = [row for row in found if row[key] is None]
+        known = [row for row in found if row[key] is not None]
+        found = sorted(known, key=lambda row, key=key: row[key], reverse=descending) + null  # type: ignore[misc]
+    return found
+
+
 def _digest(query: Mapping[str, str]) -> str:
     asked = json.dumps([query.get("select_filters", ""), query.get("order_by", "")])
     return hashlib.sha256(asked.encode()).hexdigest()[:12]
 
 
-def _token(digest: str, row: Row) -> str:
-    return base64.urlsafe_b64encode(f"{digest}:{row['id']}".encode()).decode().rstrip("=")
+def _token(query: Mapping[str, str], row: Row, keys: list[str]) -> str:
+    place = {"of": _digest(query), "values": {key: row[key] for key in ("id", *keys)}}
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+
+
+def _seen(query: Mapping[str, str], keys: list[str]) -> Row:
+    """Return the place of the last row that was seen, by its token."""
+    text = query["after_token"]
+    try:
+        place = wire.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        last: Row = dict(place["values"])
+        if place["of"] == _digest(query) and {"id", *keys} == set(last):
+            return last
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise BadRequestError("Invalid pagination token", code="invalid_token")

@@ -9,18 +9,18 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from vastnb.sandbox import filters, tables
+from vastnb.sandbox import tables
 from vastnb.sandbox.books import MICRO_USD, Books
 from vastnb.sandbox.faults import Faults
 from vastnb.sandbox.market import View
 from vastnb.sandbox.replies import Answer, Request, decoded, refusal, reply
 
-from . import terms
+from . import terms, volumes
 from .engine import Rentals
+from .guard import Handler, content, guarded
 from .rental import Rental
 from .terms import RefusedError, Wish, bad
 
-Handler = Callable[[Request], Answer]
 PAGE_CAP = 25
 """Instances in one page; documented."""
 _PAGE_IF_NONE = 5
@@ -59,7 +59,7 @@ class Desk:
     ) -> None:
         self._rentals, self._books, self._faults, self._select = rentals, books, faults, select
         self.handlers: dict[tuple[str, str], Handler] = {
-            (method, path): self._guarded(handler)
+            (method, path): guarded(rentals, handler)
             for method, path, handler in (
                 ("PUT", "/api/v0/asks/{id}/", self.create),
                 ("POST", "/api/v0/asks/bulk/", self.create_many),
@@ -88,8 +88,8 @@ class Desk:
 
     def create_many(self, request: Request) -> Answer:
         """Rent several offers with one body; the shape of the answer is a guess."""
-        body = _object(request)
-        made = [self._guarded(partial(self._create_as, str(one), body))(request) for one in _ids(body, "ids")]
+        body = content(request)
+        made = [guarded(self._rentals, partial(self._create_as, str(one), body))(request) for one in _ids(body, "ids")]
         answers = [decoded(answer.body) for answer in made]
         created = [answer["new_contract"] for answer in answers if "new_contract" in answer]
         success = all(answer["success"] for answer in answers)
@@ -97,7 +97,7 @@ class Desk:
 
     def launch(self, request: Request) -> Answer:
         """Rent the best offer of a search."""
-        body = _object(request)
+        body = content(request)
         query = body.get("q")
         if not isinstance(query, dict):
             raise bad("Invalid args: q must be a search")
@@ -116,12 +116,14 @@ class Desk:
         slot = self._rentable(number, wish)
         if rentals.credit_micro_usd(account.id) <= 0:
             raise bad("Your account lacks credit; see the billing page.", "insufficient_credit", ask_id=number)
+        volume_id = self._volume(account.id, wish, slot)
         fault = self._faults.take_rented(request.method, request.path)
         wreck = "insufficient-bid" in fault
         rental = rentals.create(
             account,
             slot,
             replace(wish, wants_running=False) if wreck else wish,
+            volume_id=volume_id,
             lag_s=fault.get("listing-lag", {}).get("seconds"),
             stuck="stuck-loading" in fault,
         )
@@ -154,6 +156,25 @@ class Desk:
             raise bad(f"Invalid args: disk must be at most {offer['disk_space']:g} GB", ask_id=ask_id)
         return slot
 
+    def _volume(self, account_id: int, wish: Wish, slot: int) -> int | None:
+        """Return the volume that a wish wants linked, perhaps a new one; it must be on the machine of the slot."""
+        rentals, info = self._rentals, wish.volume
+        if info is None:
+            return None
+        machine_id = int(rentals.market.layout.machines["machine_id"][rentals.market.layout.slots["machine"][slot]])
+        if info.get("create_new"):
+            offer = volumes.offer(rentals.market, info["volume_id"], info.get("size"), rentals.now)
+        else:
+            linked = rentals.contracts.volumes.get(info["volume_id"])
+            if linked is None or linked.account_id != account_id or linked.gone_at is not None:
+                raise RefusedError(404, "no_such_volume", "Volume with that ID does not exist.")
+            offer = dict(linked.offer)
+        if offer["machine_id"] != machine_id:
+            raise bad("Invalid args: the volume is on another machine than the offer")
+        if not info.get("create_new"):
+            return int(info["volume_id"])
+        return rentals.add_volume(account_id, offer, info.get("size"), info.get("name")).id
+
     def _unavailable(self, rental: Rental, *, keep: bool) -> Answer:
         """Answer a rental that cannot run now: undone, or kept as a stopped one that bills its disk."""
         ask_id = int(rental.contract.offer["id"])
@@ -171,7 +192,7 @@ class Desk:
         """Answer a page of the list."""
         rows = [self._rentals.row(r) for r in self._own(request) if r.listed_at <= self._rentals.now]
         found = tables.select(rows, KINDS, request.query)
-        page, token = tables.page(found, _limited(request.query), PAGE_CAP)
+        page, token = tables.page(found, KINDS, _limited(request.query), PAGE_CAP)
         counts = Counter(row["label"] or "" for row in found)
         return reply(
             {
@@ -188,7 +209,9 @@ class Desk:
         """Answer one machine, null for one that is gone or never was."""
         number = request.last_part
         rental = self._find(request, int(number)) if number.isdecimal() else None
-        return reply({"instances": None if rental is None else self._rentals.row(rental)})
+        row = None if rental is None else self._rentals.row(rental)
+        # Observed: which volumes are linked is told by the list alone.
+        return reply({"instances": row and {name: value for name, value in row.items() if name != "volume_info"}})
 
     def instance_filters(self, request: Request) -> Answer:
         """Answer what instances can be filtered by: one entry for each."""
@@ -200,7 +223,7 @@ class Desk:
 
     def manage(self, request: Request) -> Answer:
         """Start, stop or label a machine."""
-        body = _object(request)
+        body = content(request)
         rental = self._wanted(request)
         state = body.get("state")
         if state not in (None, "running", "stopped") or (state is None and "label" not in body):
@@ -211,14 +234,15 @@ class Desk:
 
     def manage_many(self, request: Request) -> Answer:
         """Start or stop several machines."""
-        body = _object(request)
-        if body.get("state") not in ("running", "stopped"):
+        body = content(request)
+        state = body.get("state")
+        if state not in ("running", "stopped"):
             raise bad("Invalid args: expected a state, running or stopped")
-        return self._answered(self._set_state(self._all_wanted(request, _ids(body, "ids")), body["state"]))
+        return self._answered(self._set_state(self._all_wanted(request, _ids(body, "ids")), state))
 
     def start_many(self, request: Request) -> Answer:
         """Start several machines: the documented form of its own."""
-        return self._answered(self._set_state(self._all_wanted(request, _ids(_object(request), "ids")), "running"))
+        return self._answered(self._set_state(self._all_wanted(request, _ids(content(request), "ids")), "running"))
 
     def _set_state(self, rentals: Iterable[Rental], state: str) -> list[Rental]:
         """Start or stop machines, and return those that could not have their GPUs."""
@@ -243,7 +267,7 @@ class Desk:
 
     def destroy_many(self, request: Request) -> Answer:
         """End several machines."""
-        for rental in self._all_wanted(request, _ids(_object(request), "instance_ids")):
+        for rental in self._all_wanted(request, _ids(content(request), "instance_ids")):
             self._rentals.destroy(rental)
         return reply({"success": True})
 
@@ -259,13 +283,13 @@ class Desk:
 
     def change_bid(self, request: Request) -> Answer:
         """Bid anew; without a price a winning one is bid."""
-        price = _object(request).get("price")
+        price = content(request).get("price")
         self._rentals.set_bid(self._wanted(request), None if price is None else terms.bid(price))
         return reply({"success": True})
 
     def prepay(self, request: Request) -> Answer:
         """Move credit into a machine, which lowers its price."""
-        amount, rental = _object(request).get("amount"), self._wanted(request)
+        amount, rental = content(request).get("amount"), self._wanted(request)
         if isinstance(amount, bool) or not isinstance(amount, int | float) or not amount > 0:
             raise bad("Invalid args: amount must be above 0")
         micro_usd = round(amount * MICRO_USD)
@@ -293,28 +317,11 @@ class Desk:
 
     # --- small parts
 
-    def _guarded(self, handler: Handler) -> Handler:
-        """Return a handler that finds the state of now, alone, and whose refusals are answers."""
-
-        def answer(request: Request) -> Answer:
-            try:
-                with self._rentals.lock:
-                    self._rentals.catch_up()
-                    return handler(request)
-            except RefusedError as refused:
-                return reply(refused.body, refused.status)
-            except filters.BadRequestError as wrong:
-                return reply(wrong.body, 400)
-            finally:
-                self._rentals.tell()
-
-        return answer
-
     def _own(self, request: Request) -> list[Rental]:
-        return self._rentals.living(self._books.owner(request.key).id)
+        return self._rentals.contracts.living(self._books.owner(request.key).id)
 
     def _find(self, request: Request, number: int) -> Rental | None:
-        return self._rentals.find(number, self._books.owner(request.key).id)
+        return self._rentals.contracts.find(number, self._books.owner(request.key).id)
 
     def _wanted(self, request: Request) -> Rental:
         number = request.last_part
@@ -332,13 +339,6 @@ class Desk:
 def _taken(ask_id: int) -> RefusedError:
     msg = f"error 410/3907: no_such_ask Instance type {ask_id} is no longer available."
     return RefusedError(410, "no_such_ask", msg, ask_id=ask_id)
-
-
-def _object(request: Request) -> dict[str, Any]:
-    body = decoded(request.body)
-    if not isinstance(body, dict):
-        raise bad("Invalid json body")
-    return body
 
 
 def _ids(body: Mapping[str, Any], name: str) -> list[int]:

@@ -9,30 +9,31 @@
 Each event happens at its own time, however far the clock was stepped, so the state at a time does not depend on the steps.
 """
 
-import hashlib
 import heapq
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from vastnb.sandbox.books import Account, BillLine, Books
 from vastnb.sandbox.clock import Clock
-from vastnb.sandbox.course import course, turns
+from vastnb.sandbox.course import course
 from vastnb.sandbox.market import Market
 
 from . import rows as shown
 from .backend import Backend, Instance
 from .meters import DOWN, UP, Meter, Purse, nano
-from .phases import CONTAINED, FOLLOWING, HOLDING, spans
-from .rental import BID_MARGIN, STOPPED_DELETED_S, Contract, Rental
+from .outlook import flip, floor
+from .phases import CONTAINED, FOLLOWING, HOLDING
+from .registry import Registry
+from .rental import BID_MARGIN, STOPPED_DELETED_S, Rental, agreed
 from .terms import RefusedError, Wish
+from .volumes import DEFAULT_GB, Volume
 
-FIRST_CONTRACT_ID = 800_000_001
-_LOOK_AHEAD_S = 30 * 86400.0
 _NO_CREDIT = "stopped: the account has no credit left"
 
 
@@ -46,14 +47,11 @@ class Rentals:
         self.now = clock.now()
         self.lock = threading.RLock()
         self._secret, self._backend, self._lag_s = secret, backend, listing_lag_s
-        self._live: dict[int, Rental] = {}
-        self._past: dict[int, Rental] = {}
-        self._machines: dict[int, dict[int, Rental]] = {}
+        self.contracts = Registry()
         self._held: dict[int, frozenset[int]] = {}
         self._alarms: list[tuple[float, int]] = []
         self._later: list[tuple[float, int, Callable[[], object]]] = []
         self._purses: dict[int, Purse] = {}
-        self._next_id = FIRST_CONTRACT_ID
         self._telling = threading.RLock()
         self._untold: deque[tuple[str, Instance]] = deque()
         self._moving = False
@@ -101,7 +99,7 @@ class Rentals:
         return min([*empty, *(queue[0][0] for queue in (self._alarms, self._later) if queue)], default=math.inf)
 
     def _wake(self, at: float, number: int) -> None:
-        rental = self._live.get(number)
+        rental = self.contracts.find(number)
         if rental is None or rental.alarm != at:
             return
         rental.alarm = None
@@ -127,50 +125,41 @@ class Rentals:
 
     def _set_alarm(self, rental: Rental) -> None:
         end = rental.contract.end_date
-        times = [end + STOPPED_DELETED_S if rental.expired else end, self._flip(rental)]
+        times = [end + STOPPED_DELETED_S if rental.expired else end, flip(self.market, rental, self.now)]
         times += [at for at in (rental.until, rental.forced_until) if at is not None]
         at = min(times)
         if rental.alarm != at:
             rental.alarm = at
             heapq.heappush(self._alarms, (at, rental.id))
 
-    def _flip(self, rental: Rental) -> float:
-        """Return when the market next turns for a machine; looked up far ahead, so that time costs little."""
-        key = (rental.bid, rental.phase == "queued", self.market.repriced[rental.contract.machine])
-        if rental.flip is None or rental.flip[0] != key or rental.flip[1] <= self.now:
-            until = self.now + _LOOK_AHEAD_S
-            times = turns(self.market, rental.contract.machine, self.now, until)
-            words = self._outlook(rental, np.append(times, self.now))
-            differs = np.flatnonzero((words[:-1] != words[-1]).any(axis=1))
-            rental.flip = (key, float(times[differs[0]]) if len(differs) else until)
-        return rental.flip[1]
-
-    def _outlook(self, rental: Rental, times: Any) -> Any:
-        """Return what the market says of a machine at each time: offline, outbid, re-let (what matters to it)."""
-        contract, found = rental.contract, course(self.market, rental.contract.machine, times)
-        down = found.down_since > contract.created_at
-        outbid = down & False if rental.bid is None else self._floors(contract, found.host_bid) > rental.bid
-        relet = found.busy > contract.start if rental.phase == "queued" and rental.bid is None else down & False
-        return np.stack([down, outbid, relet], axis=1)
-
-    @staticmethod
-    def _floors(contract: Contract, host_bid: Any) -> Any:
-        # In the order of an offer's min_bid, so that a bid of exactly that is enough.
-        return host_bid * len(contract.gpu_ids) / 0.75
-
     # --- what renters do
 
     def create(
-        self, account: Account, slot: int, wish: Wish, *, lag_s: float | None = None, stuck: bool = False
+        self,
+        account: Account,
+        slot: int,
+        wish: Wish,
+        *,
+        volume_id: int | None = None,
+        lag_s: float | None = None,
+        stuck: bool = False,
     ) -> Rental:
         """Rent the offer of a slot, which has been checked; a bid that is too low comes as outbid."""
-        contract = self._contract(account, slot, wish)
+        contract = agreed(
+            self.market,
+            slot,
+            wish,
+            number=self.contracts.next_id(),
+            account_id=account.id,
+            now=self.now,
+            secret=self._secret,
+        )
+        contract = replace(contract, volume_id=volume_id)
         purse = self.purse(account.id)
         rental = Rental(contract, Meter(self.now, purse), wish.label, wish.bid, self.now, stuck=stuck)
         rental.listed_at += self._lag_s if lag_s is None else lag_s
-        self._live[rental.id] = rental
+        self.contracts.add(rental)
         self.books.lend(contract.api_key, account.id, rental.id)
-        self._machines.setdefault(contract.machine, {})[rental.id] = rental
         rental.waiting_since = self.now
         first = "outbid" if rental.bid is not None else "provisioning"
         self._enter(rental, first if wish.wants_running else "stopped")
@@ -213,13 +202,14 @@ class Rentals:
 
     def forget(self, rental: Rental) -> None:
         """Undo a contract that was just made and never ran: as if it had been refused."""
-        self._drop(rental)
+        self.contracts.drop(rental, keep=False)
+        self.books.revoke(rental.contract.api_key)
 
     def set_bid(self, rental: Rental, usd_per_hour: float | None) -> None:
         """Bid anew; ``None``: a winning bid."""
         if rental.bid is None:
             raise RefusedError(400, "invalid_args", "Bids can only be changed on interruptible instances.")
-        rental.bid = usd_per_hour or round(self.floor(rental) + BID_MARGIN, 6)
+        rental.bid = usd_per_hour or round(self.min_bid(rental) + BID_MARGIN, 6)
         self._changed(rental)
         self._settle(rental.contract.machine)
         self._set_alarm(rental)
@@ -234,6 +224,27 @@ class Rentals:
         rental.deposit_micro_usd += micro_usd
         rental.discount = discount
         rental.meter.turn(self.now, rental.rates(), purse=purse, prepaid=True)
+
+    def add_volume(self, account_id: int, offer: Mapping[str, Any], size: Any, name: Any) -> Volume:
+        """Rent a volume, whose offer has been checked."""
+        number = self.contracts.next_id()
+        volume = Volume(
+            id=number,
+            account_id=account_id,
+            created_at=self.now,
+            offer=offer,
+            size_gb=float(DEFAULT_GB if size is None else size),
+            label=str(name or f"V.{number}"),
+            meter=Meter(self.now, self.purse(account_id)),
+        )
+        volume.turn(self.now)
+        self.contracts.volumes[number] = volume
+        return volume
+
+    def end_volume(self, volume: Volume) -> None:
+        """End a volume that no machine uses."""
+        volume.gone_at = self.now
+        volume.turn(self.now)
 
     # --- what happens to them
 
@@ -264,16 +275,23 @@ class Rentals:
             rental.until = None
         self._set_alarm(rental)
 
+    def look_again(self, slot: int) -> None:
+        """See to the machine of a slot, whose prices changed."""
+        machine = int(self.market.layout.slots["machine"][slot])
+        self._settle(machine)
+        for rental in self.contracts.here(machine):
+            self._set_alarm(rental)
+
     def _run_dry(self) -> None:
         """See to the purses that are empty: a deposit stops paying, an account's machines stop."""
         for owner, purse in list(self._purses.items()):
             purse.change_rate(self.now, 0)
             if purse.has_money(self.now):
                 continue
-            rental = self._live.get(owner)
+            rental = self.contracts.find(owner)
             if rental is not None:
                 self._leave_deposit(rental)
-            elif owner not in self._past:
+            else:
                 self._bankrupt(owner)
 
     def _leave_deposit(self, rental: Rental) -> None:
@@ -284,13 +302,14 @@ class Rentals:
 
     def _bankrupt(self, account_id: int) -> None:
         account = self.books.by_id(account_id)
-        own = [r for r in self._live.values() if r.contract.account_id == account_id and not r.meter.prepaid]
-        for rental in own:
+        for rental in [rental for rental in self.contracts.living(account_id) if not rental.meter.prepaid]:
             if not account.can_pay:
                 self._remove(rental, "destroyed: the account has no credit and no card")
             elif rental.phase in HOLDING - {"stopping", "ending"} or rental.waits:
                 self.stop(rental)
                 rental.said = _NO_CREDIT
+        for volume in [] if account.can_pay else self.contracts.volumes_of(account_id, living=True):
+            self.end_volume(volume)
 
     # --- how they are moved
 
@@ -318,7 +337,7 @@ class Rentals:
 
     def _settle(self, machine: int) -> None:
         """Share out the GPUs of one machine as the market and the bids are now."""
-        here = [rental for _, rental in sorted(self._machines.get(machine, {}).items())]
+        here = self.contracts.here(machine)
         if here:
             found = course(self.market, machine, np.array([self.now]))
             for rental in here:
@@ -359,8 +378,8 @@ class Rentals:
         for rental in sorted(bidding, key=lambda r: (-(r.bid or 0.0), r.id)):
             if rental.phase in ("stopping", "ending", "stopped"):
                 continue
-            floor = max(float(self._floors(rental.contract, host_bid)), rental.rival)
-            wins = (rental.bid or 0.0) >= floor and taken.isdisjoint(rental.contract.gpu_ids)
+            least = max(float(floor(rental.contract, np.array([host_bid]))[0]), rental.rival)
+            wins = (rental.bid or 0.0) >= least and taken.isdisjoint(rental.contract.gpu_ids)
             if wins:
                 taken.update(rental.contract.gpu_ids)
             if wins and rental.waits:
@@ -384,8 +403,8 @@ class Rentals:
         rental.gone_at, rental.said, rental.phase = self.now, why, "stopped"
         rental.discount = 0.0
         self._changed(rental)
-        self._drop(rental)
-        self._past[rental.id] = rental
+        self.contracts.drop(rental)
+        self.books.revoke(rental.contract.api_key)
         if self._purses.pop(rental.id, None) is not None:
             left = rental.deposit_micro_usd - rental.meter.deposit_micro_usd(self.now)
             self.books.book(BillLine(rental.contract.account_id, self.now, "refund", -left, rental.id))
@@ -393,50 +412,35 @@ class Rentals:
         self._note("gone", rental)
         self._settle(rental.contract.machine)
 
-    def _drop(self, rental: Rental) -> None:
-        del self._live[rental.id], self._machines[rental.contract.machine][rental.id]
-        self.books.revoke(rental.contract.api_key)
-
     # --- what is known of them
-
-    def find(self, number: int, account_id: int | None = None) -> Rental | None:
-        """Return a living contract, of one account or of any."""
-        rental = self._live.get(number)
-        return rental if rental and account_id in (None, rental.contract.account_id) else None
-
-    def living(self, account_id: int | None = None) -> list[Rental]:
-        """Return the living contracts, oldest first."""
-        return [r for r in self._live.values() if account_id in (None, r.contract.account_id)]
-
-    def all(self, account_id: int | None = None) -> list[Rental]:
-        """Return every contract there ever was, oldest first."""
-        found = [r for r in (*self._past.values(), *self._live.values()) if account_id in (None, r.contract.account_id)]
-        return sorted(found, key=lambda rental: rental.id)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return every living machine as the list answers it."""
         with self.lock:
             self.catch_up()
-            found = [self.row(rental) for rental in self.living()]
+            found = [self.row(rental) for rental in self.contracts.living()]
         self.tell()
         return found
 
     def row(self, rental: Rental) -> dict[str, Any]:
         """Return a machine as the list of instances answers it."""
-        row = shown.row(rental, self.now, self.market.seed, self.floor(rental))
+        volume = self.contracts.volumes.get(rental.contract.volume_id or 0)
+        row = shown.row(rental, self.now, self.market.seed, self.min_bid(rental)) | {
+            "volume_info": [] if volume is None else [{"id": volume.id, "label": volume.label, "type": "local_volume"}]
+        }
         return row if self._backend is None else row | dict(self._backend.shown(rental.id))
 
-    def floor(self, rental: Rental) -> float:
+    def min_bid(self, rental: Rental) -> float:
         """Return what must be bid now for its GPUs, in dollars per hour."""
         contract = rental.contract
         found = course(self.market, contract.machine, np.array([self.now]))
         others = [
             other.bid + BID_MARGIN
-            for other in self._machines.get(contract.machine, {}).values()
+            for other in self.contracts.here(contract.machine)
             if other is not rental and other.bid is not None and other.holds
             and not set(other.contract.gpu_ids).isdisjoint(contract.gpu_ids)
         ]  # fmt: skip
-        return max(float(self._floors(contract, found.host_bid)[0]), rental.rival, *others, 0.0)
+        return max(float(floor(contract, found.host_bid)[0]), rental.rival, *others, 0.0)
 
     def purse(self, account_id: int) -> Purse:
         """Return the credit of an account as it runs out."""
@@ -450,38 +454,10 @@ class Rentals:
         return self.books.credit_micro_usd(account_id)
 
     def _charged(self, account_id: int) -> int:
-        return sum(rental.meter.micro_usd(self.now) for rental in self.all(account_id))
-
-    # --- small parts
-
-    def next_id(self) -> int:
-        """Return the number of the next contract."""
-        self._next_id += 1
-        return self._next_id - 1
-
-    def _contract(self, account: Account, slot: int, wish: Wish) -> Contract:
-        slots, number = self.market.layout.slots, self.next_id()
-        offer = self.market.offer(slot, self.now, wish.disk_gb, "bid" if wish.bid is not None else "on-demand")
-        first, count = int(slots["first_gpu"][slot]), int(slots["num_gpus"][slot])
-        machine = int(slots["machine"][slot])
-        return Contract(
-            id=number,
-            account_id=account.id,
-            created_at=self.now,
-            machine=machine,
-            start=int(slots["start"][slot]),
-            gpu_ids=tuple(range(first + 1, first + 1 + count)),
-            offer=offer,
-            wish=wish,
-            api_key=self._token("key", number),
-            jupyter_token=self._token("jupyter", number),
-            spans=spans(
-                self.market.seed, number, image=wish.image, machine=machine, inet_down=float(offer["inet_down"])
-            ),
-        )
-
-    def _token(self, kind: str, number: int) -> str:
-        return hashlib.sha256(f"{self._secret} {kind} {number}".encode()).hexdigest()
+        with self.lock:
+            meters = [one.meter for one in self.contracts.all(account_id)]
+            meters += [one.meter for one in self.contracts.volumes_of(account_id)]
+            return sum(meter.micro_usd(self.now) for meter in meters)
 
     def _note(self, what: str, rental: Rental) -> None:
         if self._backend is not None:

@@ -1,11 +1,14 @@
 """One rented machine: the contract, which never changes, and where its life has got to."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vastnb.sandbox.market import Market
+
 from .meters import DISK, GPU, Meter, nano
-from .phases import CONTAINED, GPU_BILLED, HOLDING, STATUSES, Status
+from .phases import CONTAINED, GPU_BILLED, HOLDING, STATUSES, Status, spans
 from .terms import Wish
 
 STOPPED_DELETED_S = 48 * 3600.0
@@ -33,6 +36,7 @@ class Contract:
     api_key: str
     jupyter_token: str
     spans: Mapping[str, float]
+    volume_id: int | None = None
 
     @property
     def end_date(self) -> float:
@@ -43,6 +47,27 @@ class Contract:
     def is_bid(self) -> bool:
         """Whether it is interruptible."""
         return self.wish.bid is not None
+
+
+def agreed(market: Market, slot: int, wish: Wish, *, number: int, account_id: int, now: float, secret: str) -> Contract:
+    """Return the contract for the offer of a slot as it is at ``now``; ``secret`` makes its keys."""
+    slots = market.layout.slots
+    offer = market.offer(slot, now, wish.disk_gb, "bid" if wish.bid is not None else "on-demand")
+    first, count, machine = (int(slots[name][slot]) for name in ("first_gpu", "num_gpus", "machine"))
+    keys = [hashlib.sha256(f"{secret} {kind} {number}".encode()).hexdigest() for kind in ("container", "jupyter")]
+    return Contract(
+        id=number,
+        account_id=account_id,
+        created_at=now,
+        machine=machine,
+        start=int(slots["start"][slot]),
+        gpu_ids=tuple(range(first + 1, first + 1 + count)),
+        offer=offer,
+        wish=wish,
+        api_key=keys[0],
+        jupyter_token=keys[1],
+        spans=spans(market.seed, number, image=wish.image, machine=machine, inet_down=float(offer["inet_down"])),
+    )
 
 
 @dataclass(frozen=True)
@@ -56,6 +81,20 @@ class Moment:
     """What its GPUs cost then, billed or not."""
     gpu_billed: bool
     disk_billed: bool
+
+    def shown(self) -> dict[str, Any]:
+        """Return it as a dict, its four words under the names of a row."""
+        return {
+            "at": self.at,
+            "actual_status": self.status.actual,
+            "cur_state": self.status.contract,
+            "intended_status": self.status.intended,
+            "next_state": self.status.following,
+            "phase": self.phase,
+            "usd_per_hour": self.usd_per_hour,
+            "gpu_billed": self.gpu_billed,
+            "disk_billed": self.disk_billed,
+        }
 
 
 @dataclass(eq=False)
