@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vastnb.infra.config import Settings
     from vastnb.sandbox import Sandbox
     from vastnb.services.catalogue import show
-    from vastnb.services.costs import Quote, quote
+    from vastnb.services.costs import Quote, cheapest_for, compare, frontier, quote, sensitivity, usd_per_job
     from vastnb.services.instances import Instance, LaunchSpec, audit, instance, instances, launch, rent
     from vastnb.services.many import searches
     from vastnb.services.offers import fields, gpus, search
@@ -39,9 +39,12 @@ __all__ = [
     "audit",
     "cache_info",
     "calls",
+    "cheapest_for",
     "clear_cache",
+    "compare",
     "errors",
     "fields",
+    "frontier",
     "gpus",
     "instance",
     "instances",
@@ -52,8 +55,10 @@ __all__ = [
     "rent",
     "search",
     "searches",
+    "sensitivity",
     "show",
     "unload_ipython_extension",
+    "usd_per_job",
     "use",
 ]
 
@@ -61,10 +66,11 @@ _HOMES = {
     **dict.fromkeys(
         ("Instance", "LaunchSpec", "audit", "instance", "instances", "launch", "rent"), "vastnb.services.instances"
     ),
+    **dict.fromkeys(
+        ("Quote", "cheapest_for", "compare", "frontier", "quote", "sensitivity", "usd_per_job"), "vastnb.services.costs"
+    ),
     "Client": "vastnb.vast.client",
     "OfferSelector": "vastnb.api.widgets",
-    "Quote": "vastnb.services.costs",
-    "quote": "vastnb.services.costs",
     "Sandbox": "vastnb.sandbox",
     "Settings": "vastnb.infra.config",
     "__version__": "vastnb.version",

@@ -29,7 +29,7 @@ _LONGEST_LINE = 300
 _LONGEST_CELL = 32
 _ROWS_SHOWN = 20
 _ADDED_SHOWN = 6
-_LONG = frozenset({"offers", "quotes", "calls", "benchmarks", "trends", "locations", "volumes"})
+_LONG = frozenset({"offers", "quotes", "job costs", "calls", "benchmarks", "trends", "locations", "volumes"})
 """Kinds of frame that are cut after the first rows."""
 _NOUNS = {"instances": ("machine", "machines"), "audit": ("thing that costs", "things that cost")}
 _TRAFFIC = {"download_gb": "GB down", "upload_gb": "GB up", "idle_hours": "h stopped"}

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from vastnb.vast.client import Client
 
-__all__ = ["Job", "Quote", "differences", "quote", "quote_of_row"]
+__all__ = ["LEAST_DISK_GB", "Job", "Quote", "differences", "hours_left", "job_of", "priced", "quote", "quote_of_row"]
 
+LEAST_DISK_GB = 8
+"""Less cannot be rented."""
 _HOURS_A_MONTH = 720
 _SAME = ("offer_id", "machine_id", "gpu_name", "num_gpus", "rental", "account", "url")
 _PRICED = ("usd_per_hour", "gpu_usd", "disk_usd", "download_usd", "upload_usd", "idle_usd", "usd_total")
@@ -47,7 +49,7 @@ class Job(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     hours: float = Field(1, gt=0, le=100_000, description="hours that the machine runs")
-    disk_gb: float = Field(10, ge=8, le=100_000, description="disk, as long as the machine exists")
+    disk_gb: float = Field(10, ge=LEAST_DISK_GB, le=100_000, description="disk, as long as the machine exists")
     download_gb: float = Field(0, ge=0, le=10_000_000, description="data to the machine")
     upload_gb: float = Field(0, ge=0, le=10_000_000, description="data from the machine")
     idle_hours: float = Field(0, ge=0, le=100_000, description="hours that it stands stopped, its disk kept")
@@ -154,7 +156,7 @@ def quote(
     """
     import pandas as pd
 
-    job = _job(hours=hours, disk_gb=disk_gb, download_gb=download_gb, upload_gb=upload_gb, idle_hours=idle_hours,
+    job = job_of(hours=hours, disk_gb=disk_gb, download_gb=download_gb, upload_gb=upload_gb, idle_hours=idle_hours,
                bid_usd_per_hour=bid_usd_per_hour)  # fmt: skip
     if isinstance(what, pd.DataFrame):
         return _framed(what, job)
@@ -167,7 +169,8 @@ def quote(
     return _single(there.get_offer(what, rental=rental, disk_gb=disk_gb), job, about)
 
 
-def _job(**numbers: Any) -> Job:
+def job_of(**numbers: Any) -> Job:
+    """A `Job`, or an `InputError` that says which number is out of range."""
     from pydantic import ValidationError
 
     try:
@@ -215,7 +218,7 @@ def quote_of_row(row: pd.Series) -> Quote:
     lacking = [name for name in ("offer_id", "usd_total", "usd_per_hour", "rental", "disk_gb") if name not in row.index]
     if lacking:
         raise InputError(f"this is no row of vastnb.quote: there is no column {lacking[0]}")
-    return _quote_of({str(name): row[name] for name in row.index}, _job(**job), about)
+    return _quote_of({str(name): row[name] for name in row.index}, job_of(**job), about)
 
 
 def differences(agreed: Quote, now: Quote) -> list[str]:

@@ -47,7 +47,7 @@ CHOICES: tuple[Column, ...] = (
 
 JOB_COSTS: tuple[Column, ...] = (
     *_OFFER,
-    number("usd_total", "", "the job, all parts together; NA if one cannot be priced", "$", head="Total", form=".2f"),
+    number("usd_total", "", "the job, all parts together", "$", head="Total", form=".2f"),
     number("hours", "", "hours that it runs", "h", head="Hours", form=",.2f"),
     number("usd_per_hour", "", "GPUs and disk, while it runs", "$/h", head="Price", form="usd"),
     number("units_per_s", "", "your rate, for all GPUs of the offer", "1/s", head="Rate", form=",.4g"),
@@ -75,12 +75,12 @@ VARIATIONS: tuple[Column, ...] = (
     Column("varied", "str", "what is not as you said: hours, disk_gb, download_gb, upload_gb; empty for the job itself", head="Varied"),
     number("value", "", "what it is instead, in its own unit", "", head="Value", form=",g"),
     number("usd_total", "", "the cheapest offer then", "$", head="Total", form=".2f"),
-    number("change_usd", "", "more than the job as you said", "$", head="More", form="+.2f"),
+    number("change_usd", "", "more than the job as you said", "$", head="More", form="+.3f"),
     number("change", "", "the same as a share", "", head="Share", form="+.0%"),
     Column("offer_id", "Int64", "the cheapest offer then", head="Offer", form="d"),
     Column("gpu_name", "str", "its GPU model", head="GPU"),
     Column("num_gpus", "Int64", "its GPUs", head="GPUs", form="d"),
-    number("staying_usd", "", "what the offer costs then that is cheapest for the job as you said", "$", head="Staying", form=".2f"),
+    number("staying_usd", "", "what the offer costs then that is cheapest for the job as you said; NA if it cannot do it", "$", head="Staying", form=".2f"),
 )  # fmt: skip
 """Columns of `sensitivity`."""
 

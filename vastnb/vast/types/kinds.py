@@ -137,7 +137,7 @@ KINDS: dict[str, tuple[Column, ...]] = {
     "quotes": QUOTES,
     "choices": CHOICES,
     "job costs": JOB_COSTS,
-    "compared groups": COMPARED,
+    "groups": COMPARED,
     "variations": VARIATIONS,
     "market groups": MARKET,
     "fields": FIELD_TABLE,
