@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -63,6 +63,9 @@ class Books:
         """Returns what the contracts of an account have cost so far, in micro-dollars."""
         self.ledger: list[BillLine] = []
         self._ssh_keys: list[dict[str, Any]] = []
+        self._admitted: dict[int, dict[int, str]] = {}
+        self._secrets: dict[int, dict[str, str]] = {}
+        self._last_ssh_key_id = FIRST_SSH_KEY_ID - 1
         for account in accounts:
             self.add(account)
 
@@ -89,12 +92,33 @@ class Books:
     def accounts(self) -> list[Account]:
         """Return all accounts, oldest first."""
         with self._lock:
-            return list(self._accounts.values())
+            found: dict[int, Account] = {}
+            for account in self._accounts.values():
+                found.setdefault(account.id, account)
+            return list(found.values())
+
+    def keys(self, account_id: int) -> list[Account]:
+        """Return an account as each of its own keys sees it: they differ in ``api_key`` and ``key_id``."""
+        with self._lock:
+            return [account for account in self._accounts.values() if account.id == account_id]
+
+    def add_key(self, account_id: int, api_key: str) -> int:
+        """Let one more key act for an account, and return its number."""
+        with self._lock:
+            number = 1 + max(account.key_id for account in self._accounts.values())
+            self._accounts[_digest(api_key)] = replace(self.by_id(account_id), api_key=api_key, key_id=number)
+            return number
+
+    def remove_key(self, api_key: str) -> None:
+        """Let one of an account's keys act no more."""
+        with self._lock:
+            del self._accounts[_digest(api_key)]
 
     def lend(self, api_key: str, account_id: int, instance_id: int) -> None:
-        """Let a key act for an account on one instance."""
+        """Let a key act for an account on one instance, and the account's public keys of now log in there."""
         with self._lock:
             self._lent[_digest(api_key)] = (account_id, instance_id)
+            self._admitted[instance_id] = {row["id"]: row["key"] for row in self.ssh_keys(account_id)}
 
     def revoke(self, api_key: str) -> None:
         """Let a lent key act no more."""
@@ -119,15 +143,57 @@ class Books:
         """Register a public key, created at ``at`` (epoch seconds), and return it as Vast lists it."""
         created_at = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         with self._lock:
-            number = FIRST_SSH_KEY_ID + len(self._ssh_keys)
-            row = {"id": number, "user_id": account_id, "key": public_key(key), "created_at": created_at}
-            self._ssh_keys.append(row | {"deleted_at": None})
+            row = {"id": self._next_ssh_key_id(), "user_id": account_id, "key": public_key(key)}
+            self._ssh_keys.append(row | {"created_at": created_at, "deleted_at": None})
             return dict(self._ssh_keys[-1])
+
+    def change_ssh_key(self, account_id: int, number: int, key: str | None) -> dict[str, Any] | None:
+        """Replace a public key, or remove it (``None``), and return how it was listed last, ``None`` if it was not."""
+        with self._lock:
+            found = next((r for r in self._ssh_keys if (r["id"], r["user_id"]) == (number, account_id)), None)
+            if found is not None and key is None:
+                self._ssh_keys.remove(found)
+            elif found is not None:
+                found["key"] = public_key(key or "")
+            return dict(found) if found else None
 
     def ssh_keys(self, account_id: int) -> list[dict[str, Any]]:
         """Return an account's public keys, oldest first."""
         with self._lock:
             return [dict(row) for row in self._ssh_keys if row["user_id"] == account_id]
+
+    def admitted(self, instance_id: int) -> dict[int, str]:
+        """Return the public keys that may log in to an instance, by number."""
+        with self._lock:
+            return dict(self._admitted.get(instance_id, {}))
+
+    def admit(self, instance_id: int, account_id: int, key: str) -> None:
+        """Let a public key log in to an instance."""
+        with self._lock:
+            known = [row["id"] for row in self.ssh_keys(account_id) if row["key"] == public_key(key)]
+            self._admitted[instance_id][known[0] if known else self._next_ssh_key_id()] = public_key(key)
+
+    def turn_away(self, instance_id: int, number: int) -> bool:
+        """Let a public key log in to an instance no more, and return whether it could."""
+        with self._lock:
+            return self._admitted.get(instance_id, {}).pop(number, None) is not None
+
+    def secrets(self, account_id: int) -> dict[str, str]:
+        """Return the variables of an account, which all its containers have."""
+        with self._lock:
+            return dict(self._secrets.get(account_id, {}))
+
+    def set_secret(self, account_id: int, name: str, value: str | None) -> None:
+        """Set a variable of an account, or remove it (``None``)."""
+        with self._lock:
+            known = self._secrets.setdefault(account_id, {})
+            known.pop(name, None)
+            if value is not None:
+                known[name] = value
+
+    def _next_ssh_key_id(self) -> int:
+        self._last_ssh_key_id += 1
+        return self._last_ssh_key_id
 
     def book(self, line: BillLine) -> None:
         """Add a line to the ledger."""

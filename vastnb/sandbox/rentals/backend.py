@@ -1,6 +1,7 @@
 """What may stand behind a rented machine: nothing (the sandbox makes its states up), or something that really runs."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 
@@ -15,6 +16,10 @@ class Instance(NamedTuple):
     """Epoch seconds of the sandbox's clock."""
     row: Mapping[str, Any]
     """As the list of instances answers it, secrets included."""
+    env: Mapping[str, str]
+    """The variables of its account, which every container has."""
+    ssh_keys: tuple[str, ...]
+    """The public keys that may log in."""
 
 
 class Backend(Protocol):
@@ -38,6 +43,12 @@ class Backend(Protocol):
 
     def shown(self, instance_id: int) -> Mapping[str, Any]:
         """Return the fields of its row that this backend knows better (``ssh_host``, ``ssh_port``, ``ports``, ...)."""
+
+    def output(self, instance_id: int) -> bytes | None:
+        """Return what its container has printed so far, ``None`` if no real one stands behind it."""
+
+    def disk(self, instance_id: int) -> Path | None:
+        """Return where its file system is on this computer, ``None`` if it has none."""
 
     def closed(self) -> None:
         """End everything: the sandbox stops."""

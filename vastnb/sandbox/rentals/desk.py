@@ -19,33 +19,13 @@ from . import terms, volumes
 from .engine import Rentals
 from .guard import Handler, content, guarded
 from .rental import Rental
+from .rows import KINDS, filterable
 from .terms import RefusedError, Wish, bad
 
 PAGE_CAP = 25
 """Instances in one page; documented."""
 _PAGE_IF_NONE = 5
 """Documented for a limit of 0 and below."""
-KINDS: dict[str, str] = {
-    "actual_status": "exact",
-    "cur_state": "exact",
-    "end_date": "number",
-    "geolocation": "text",
-    "gpu_name": "text",
-    "host_id": "number",
-    "id": "number",
-    "image_runtype": "exact",
-    "image_uuid": "exact",
-    "intended_status": "exact",
-    "is_bid": "bool",
-    "label": "exact",
-    "machine_id": "number",
-    "next_state": "exact",
-    "start_date": "number",
-    "template_hash_id": "exact",
-    "template_id": "number",
-    "verification": "exact",
-}
-"""What instances can be filtered and ordered by: columns of the contract, no computed field."""
 _GONE = "Instance with that ID does not exist."
 _DISCOUNTS = ((3.0, 0.3), (1.0, 0.2))
 """Months prepaid, and the share of the GPU's price that is given for it; from the help of the official client."""
@@ -114,8 +94,7 @@ class Desk:
         number = int(ask_id)
         wish = terms.wish(body)
         slot = self._rentable(number, wish)
-        if rentals.credit_micro_usd(account.id) <= 0:
-            raise bad("Your account lacks credit; see the billing page.", "insufficient_credit", ask_id=number)
+        rentals.check_credit(account.id)
         volume_id = self._volume(account.id, wish, slot)
         fault = self._faults.take_rented(request.method, request.path)
         wreck = "insufficient-bid" in fault
@@ -190,8 +169,8 @@ class Desk:
 
     def instances(self, request: Request) -> Answer:
         """Answer a page of the list."""
-        rows = [self._rentals.row(r) for r in self._own(request) if r.listed_at <= self._rentals.now]
-        found = tables.select(rows, KINDS, request.query)
+        listed = {rental.id: rental for rental in self._own(request) if rental.listed_at <= self._rentals.now}
+        found = tables.select([filterable(rental) for rental in listed.values()], KINDS, request.query)
         page, token = tables.page(found, KINDS, _limited(request.query), PAGE_CAP)
         counts = Counter(row["label"] or "" for row in found)
         return reply(
@@ -201,7 +180,7 @@ class Desk:
                 "total_instances": len(found),
                 "label_counts": dict(sorted(counts.items())),
                 "next_token": token,
-                "instances": tables.columns(page, request.query),
+                "instances": tables.columns([self._rentals.row(listed[row["id"]]) for row in page], request.query),
             }
         )
 
@@ -214,10 +193,11 @@ class Desk:
         return reply({"instances": row and {name: value for name, value in row.items() if name != "volume_info"}})
 
     def instance_filters(self, request: Request) -> Answer:
-        """Answer what instances can be filtered by: one entry for each."""
+        """Answer what instances can be filtered by: the combinations that there are."""
         names = ("actual_status", "verification", "gpu_name")
-        rows = [self._rentals.row(rental) for rental in self._own(request)]
-        return reply({"success": True, "filters": [{name: row[name] for name in names} for row in rows]})
+        rows = {tuple(filterable(rental)[name] for name in names) for rental in self._own(request)}
+        filters = [dict(zip(names, row, strict=True)) for row in sorted(rows, key=str)]
+        return reply({"success": True, "filters": filters})
 
     # --- change
 

@@ -10,6 +10,7 @@ Each event happens at its own time, however far the clock was stepped, so the st
 """
 
 import heapq
+import itertools
 import math
 import threading
 from collections import deque
@@ -54,7 +55,7 @@ class Rentals:
         self._purses: dict[int, Purse] = {}
         self._telling = threading.RLock()
         self._untold: deque[tuple[str, Instance]] = deque()
-        self._moving = False
+        self._moving, self._count = False, itertools.count()
         books.charged = self._charged
         clock.subscribe(lambda now: self.advance())
 
@@ -81,7 +82,7 @@ class Rentals:
     def later(self, seconds: float, act: Callable[[], object]) -> None:
         """Carry ``act`` out in ``seconds`` of the sandbox's clock."""
         with self.lock:
-            heapq.heappush(self._later, (self.catch_up() + seconds, len(self._later), act))
+            heapq.heappush(self._later, (self.catch_up() + seconds, next(self._count), act))
 
     def _catch_up(self, now: float) -> None:
         while (due := self._next_due()) <= now:
@@ -171,8 +172,7 @@ class Rentals:
         """Want a machine to run, and return whether it could have its GPUs."""
         if rental.expired:
             raise RefusedError(400, "invalid_args", "The contract of this instance has ended.")
-        if self.credit_micro_usd(rental.contract.account_id) <= 0:
-            raise RefusedError(400, "insufficient_credit", "Your account lacks credit; see the billing page.")
+        self.check_credit(rental.contract.account_id)
         if not rental.waits and (not rental.holds or rental.phase in ("stopping", "ending")):
             rental.waiting_since, rental.said = self.now, None
             self._enter(rental, "queued")
@@ -435,11 +435,10 @@ class Rentals:
         contract = rental.contract
         found = course(self.market, contract.machine, np.array([self.now]))
         others = [
-            other.bid + BID_MARGIN
+            max(other.usd_per_hour, rental.bid or 0.0) + BID_MARGIN
             for other in self.contracts.here(contract.machine)
-            if other is not rental and other.bid is not None and other.holds
-            and not set(other.contract.gpu_ids).isdisjoint(contract.gpu_ids)
-        ]  # fmt: skip
+            if other is not rental and other.holds and not set(other.contract.gpu_ids).isdisjoint(contract.gpu_ids)
+        ]
         return max(float(floor(contract, found.host_bid)[0]), rental.rival, *others, 0.0)
 
     def purse(self, account_id: int) -> Purse:
@@ -448,6 +447,11 @@ class Rentals:
             self._purses[account_id] = Purse(self.now)
             self._purses[account_id].pay_in(self.books.booked_micro_usd(account_id))
         return self._purses[account_id]
+
+    def check_credit(self, account_id: int) -> None:
+        """Refuse what an account without credit asks for."""
+        if self.credit_micro_usd(account_id) <= 0 or not self.purse(account_id).has_money(self.now):
+            raise RefusedError(400, "insufficient_credit", "Your account lacks credit; see the billing page.")
 
     def credit_micro_usd(self, account_id: int) -> int:
         """Return what an account has left now."""
@@ -462,12 +466,20 @@ class Rentals:
     def _note(self, what: str, rental: Rental) -> None:
         if self._backend is not None:
             contract = rental.contract
-            told = Instance(contract.id, contract.account_id, contract.api_key, self.now, self.row(rental))
+            told = Instance(
+                id=contract.id,
+                account_id=contract.account_id,
+                api_key=contract.api_key,
+                at=self.now,
+                row=self.row(rental),
+                env=self.books.secrets(contract.account_id),
+                ssh_keys=tuple(self.books.admitted(contract.id).values()),
+            )
             self._untold.append((what, told))
 
     def tell(self) -> None:
         """Tell the backend what happened; without the lock on the state, which its processes may need."""
-        if self._backend is None:
+        if self._backend is None or self._moving:
             return
         with self._telling:
             while self._untold:

@@ -19,6 +19,8 @@ _GRAINS_PER_MICRO = _TICKS_PER_HOUR * 1000
 
 GPU, DISK, DOWN, UP = "gpu", "disk", "bwd", "bwu"
 """The items of a bill, in the words of the service."""
+_UNITS = {GPU: _TICKS_PER_HOUR, DISK: _TICKS_PER_HOUR, DOWN: BYTES_PER_GB, UP: BYTES_PER_GB}
+"""How many of what is counted has the price."""
 
 
 class Line(NamedTuple):
@@ -103,9 +105,8 @@ class Meter:
 
     def carry(self, at: float, item: str, size: int, nano_per_gb: int) -> None:
         """Use traffic: ``size`` bytes at a price per GB."""
-        grains = nano_per_gb * size * _TICKS_PER_HOUR // BYTES_PER_GB
-        self._add(tick(at) // _TICKS_PER_DAY, item, size, grains)
-        self.purse.spend(grains)
+        self._add(tick(at) // _TICKS_PER_DAY, item, size, nano_per_gb)
+        self.purse.spend(nano_per_gb * size * _TICKS_PER_HOUR // BYTES_PER_GB)
 
     def traffic_bytes(self, item: str) -> int:
         """Return the traffic of an item so far."""
@@ -115,8 +116,10 @@ class Meter:
         """Return everything used before ``until``, by day and item."""
         self._accrue(until)
         return [
-            Line(day, item, prepaid, size / (TICKS_PER_S if item in (GPU, DISK) else BYTES_PER_GB), _micro(grains))
-            for (day, item, prepaid), (size, grains) in sorted(self._used.items())
+            Line(
+                day, item, prepaid, size / (TICKS_PER_S if item in (GPU, DISK) else BYTES_PER_GB), _micro(item, product)
+            )
+            for (day, item, prepaid), (size, product) in sorted(self._used.items())
         ]
 
     def micro_usd(self, until: float) -> int:
@@ -134,8 +137,8 @@ class Meter:
         return sum(line.micro_usd for line in self.lines(until) if line.prepaid)
 
     def _paid(self, days: range) -> int:
-        keys = ((day, item, False) for day in days for item in (GPU, DISK, DOWN, UP))
-        return sum(_micro(self._used[key][1]) for key in keys if key in self._used)
+        keys = ((day, item, False) for day in days for item in _UNITS)
+        return sum(_micro(key[1], self._used[key][1]) for key in keys if key in self._used)
 
     def _accrue(self, until: float) -> None:
         end = tick(until)
@@ -143,14 +146,16 @@ class Meter:
             day = self._since // _TICKS_PER_DAY
             stop = min(end, (day + 1) * _TICKS_PER_DAY)
             for item, rate in self._rates.items():
-                self._add(day, item, stop - self._since, (stop - self._since) * rate)
+                self._add(day, item, stop - self._since, rate)
             self._since = stop
 
-    def _add(self, day: int, item: str, size: int, grains: int) -> None:
+    def _add(self, day: int, item: str, size: int, price: int) -> None:
         used = self._used[day, item, self.prepaid]
         used[0] += size
-        used[1] += grains
+        used[1] += size * price
 
 
-def _micro(grains: int) -> int:
-    return (2 * grains + _GRAINS_PER_MICRO) // (2 * _GRAINS_PER_MICRO)
+def _micro(item: str, product: int) -> int:
+    """Return what the sum of sizes times prices is in micro-dollars, rounded half up."""
+    unit = _UNITS[item] * 1000
+    return (2 * product + unit) // (2 * unit)

@@ -5,7 +5,6 @@ from typing import Any
 from vastnb.sandbox.chance import unit
 
 from .meters import DOWN, UP
-from .phases import STATUSES
 from .rental import Rental
 
 _SAME = (
@@ -29,8 +28,43 @@ _FIXED: dict[str, Any] = {
     "uptime_mins": None,
     "webpage": None,
 }
+KINDS: dict[str, str] = {
+    "actual_status": "exact",
+    "cur_state": "exact",
+    "end_date": "number",
+    "geolocation": "text",
+    "gpu_name": "text",
+    "host_id": "number",
+    "id": "number",
+    "image_runtype": "exact",
+    "image_uuid": "exact",
+    "intended_status": "exact",
+    "is_bid": "bool",
+    "label": "exact",
+    "machine_id": "number",
+    "next_state": "exact",
+    "start_date": "number",
+    "template_hash_id": "exact",
+    "template_id": "number",
+    "verification": "exact",
+}
+"""What instances can be filtered and ordered by: columns of the contract, no computed field."""
+_STATUSES = {"actual_status": 0, "cur_state": 1, "intended_status": 2, "next_state": 3}
 _BYTES_PER_MB = 2**20
 _FIRST_PORT = 20_000
+
+
+def filterable(rental: Rental) -> dict[str, Any]:
+    """Return what a machine can be filtered by, without the rest of its row."""
+    contract, status = rental.contract, rental.status
+    own = _asked(rental) | {
+        "id": contract.id,
+        "is_bid": contract.is_bid,
+        "label": rental.label,
+        "start_date": contract.created_at,
+        **{name: status[at] for name, at in _STATUSES.items()},
+    }
+    return {name: own[name] if name in own else contract.offer[name] for name in KINDS}
 
 
 def row(rental: Rental, now: float, seed: int, min_bid: float) -> dict[str, Any]:
@@ -38,13 +72,9 @@ def row(rental: Rental, now: float, seed: int, min_bid: float) -> dict[str, Any]
     contract, offer = rental.contract, rental.contract.offer
     same = {name: offer[name] for name in _SAME}
     live = _uses(rental, now, seed) | _prices(rental) | _reached(rental) | _asked(rental)
-    status = STATUSES[rental.phase] if not rental.offline else rental.status
     row = _FIXED | same | live
+    row |= {name: rental.status[at] for name, at in _STATUSES.items()}
     row |= {
-        "actual_status": status.actual,
-        "cur_state": status.contract,
-        "intended_status": status.intended,
-        "next_state": status.following,
         "duration": contract.end_date - now,
         "gpu_totalram": offer["gpu_total_ram"],
         "id": contract.id,

@@ -25,8 +25,7 @@ class VolumeDesk:
         """Rent a volume."""
         body, account = content(request), self._books.owner(request.key)
         offer = volumes.offer(self._rentals.market, body.get("id"), body.get("size"), self._rentals.now)
-        if self._rentals.credit_micro_usd(account.id) <= 0:
-            raise bad("Your account lacks credit; see the billing page.", "insufficient_credit")
+        self._rentals.check_credit(account.id)
         volume = self._rentals.add_volume(account.id, offer, body.get("size"), body.get("name"))
         return reply({"success": True, "volume_name": f"V.{volume.id}"})
 
