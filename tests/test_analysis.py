@@ -14,7 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vastnb import errors
+from vastnb.sandbox import Sandbox
+from vastnb.services.catalogue import show
 from vastnb.services.costs import cheapest_for, compare, frontier, quote, quote_of_row, sensitivity, usd_per_job
+from vastnb.services.market import market
 from vastnb.services.offers import search
 from vastnb.vast.client import Client
 from vastnb.vast.render import frame_html, frame_text
@@ -27,6 +30,7 @@ ANALYSES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "job costs": lambda df: usd_per_job(df, RATES, units=1e8, setup_hours=0.5, disk_gb=50),
     "groups": compare,
     "variations": lambda df: sensitivity(df, hours=10, disk_gb=50, download_gb=100),
+    "market groups": market,
 }
 
 
@@ -98,7 +102,7 @@ def test_an_offer_without_a_price_is_in_no_ranking_and_said(offers: pd.DataFrame
 
 
 @pytest.mark.parametrize("what", [None, [1], "RTX 4090", pd.DataFrame({"a": [1]})])
-@pytest.mark.parametrize("analysis", [*ANALYSES.values(), frontier])
+@pytest.mark.parametrize("analysis", [*(a for a in ANALYSES.values() if a is not market), frontier])
 def test_what_is_no_frame_of_offers_is_refused(analysis: Any, what: Any) -> None:
     with pytest.raises(errors.InputError):
         analysis(what)
@@ -124,6 +128,10 @@ def test_what_is_no_frame_of_offers_is_refused(analysis: Any, what: Any) -> None
         (lambda df: sensitivity(df, factors=[-1]), "hours"),
         (lambda df: compare(df, by="colour"), "there is no column colour"),
         (lambda df: compare(df, to="GTX 1"), "0 groups are called GTX 1"),
+        (lambda df: market(df, by="colour"), "by must be of gpu, country, verification, got 'colour'"),
+        (lambda df: market(df, by=[]), "by must be of"),
+        (lambda df: market(df.drop(columns="machine_id")), "there is no column machine_id"),
+        (lambda df: market("RTX 4090"), "expected a frame of offers, got str"),
         (lambda df: frontier(df, less=()), "at least one column"),
         (lambda df: frontier(df, more="gpu_name"), "gpu_name is no column of numbers"),
     ],
@@ -338,3 +346,65 @@ def test_a_variation_that_no_offer_can_do_has_no_price(offers: pd.DataFrame) -> 
 
     assert found.usd_total.isna().tolist() == [False, True]
     assert found.offer_id.isna().tolist() == [False, True]
+
+
+# ---------------------------------------------------------------- market
+
+
+def test_prices_supply_and_demand_are_counted_from_a_frame(client: Client) -> None:
+    offers = search("gpu_name in [RTX_4090,RTX_3090] rentable=any", max_requests=20, client=client)
+
+    found = market(offers).set_index("group")
+
+    assert offers.attrs["vastnb"]["complete"]
+    assert len(found) > 1
+    for (name, size), rows in offers.groupby(["gpu_name", "gpu_ram_nominal_gb"]):
+        row = found.loc[f"{name} {size:g} GB"]
+        machines = {m: part.rentable.any() for m, part in rows.groupby("machine_id")}
+        gpus = {gpu for ids in rows.gpu_ids for gpu in ids.split(",")}
+        assert (row.offers, row.machines, row.gpus) == (len(rows), len(machines), len(gpus))
+        assert row.machines_free == sum(machines.values())
+        assert row.rented_share == pytest.approx(1 - row.machines_free / row.machines)
+        shares = [row[f"usd_per_gpu_hour_{p}"] for p in ("min", "p10", "p25", "median", "p75", "p90")]
+        assert shares == pytest.approx(np.quantile(rows.usd_per_gpu_hour, [0, 0.1, 0.25, 0.5, 0.75, 0.9]))
+        assert (row.gpu_name, row.gpu_ram_nominal_gb) == (name, size)
+        assert pd.isna(row.country)
+    assert found.machines.is_monotonic_decreasing
+
+
+def test_of_a_frame_of_free_machines_nothing_is_said_about_rented_ones(offers: pd.DataFrame) -> None:
+    found = market(offers, by=["country", "verification"])
+
+    assert found.rented_share.isna().all()
+    assert "search with rentable=any" in frame_text(found)
+    assert set(found.group) == {f"{country}, verified" for country in offers.country}
+
+
+def test_the_services_own_figures_of_models(client: Client) -> None:
+    told = show("metrics", client=client, verified="yes").set_index("gpu_name")
+
+    found = market(client=client).set_index("gpu_name")
+
+    assert dtypes(found.reset_index()) | {"gpu_name": "str"} == {c.name: c.dtype for c in KINDS["market groups"]}
+    assert found.usd_per_gpu_hour_median.to_dict() == pytest.approx(told.usd_per_gpu_hour_median.to_dict(), nan_ok=True)
+    assert found.machines_free.to_dict() == told.available.to_dict()
+    assert found.rented_share.to_dict() == pytest.approx(told.usage.to_dict())
+
+
+def test_the_services_own_figures_of_places(client: Client) -> None:
+    told = show("locations", client=client)
+
+    found = market(by=["country", "verification"], client=client).set_index("group")
+
+    us = told[(told.country == "US") & told.verified]
+    row = found.loc["US, verified"]
+    assert (row.machines, row.gpus, row.machines_free) == (len(us), us.num_gpus.sum(), (~us.rented).sum())
+    assert found.machines.sum() == len(told)
+
+
+@pytest.mark.parametrize("by", ["gpu", "country"])
+def test_figures_that_the_service_keeps_for_hosts_are_refused_with_a_way_out(make_client: Any, by: str) -> None:
+    with Sandbox(offers=50, metrics="refused") as sandbox, pytest.raises(errors.PermissionDeniedError) as raised:
+        market(by=by, client=make_client(sandbox))
+
+    assert "vastnb.gpus()" in str(raised.value.hint)

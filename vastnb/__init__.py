@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vastnb.services.costs import Quote, cheapest_for, compare, frontier, quote, sensitivity, usd_per_job
     from vastnb.services.instances import Instance, LaunchSpec, audit, instance, instances, launch, rent
     from vastnb.services.many import searches
+    from vastnb.services.market import market
     from vastnb.services.offers import fields, gpus, search
     from vastnb.services.session import use
     from vastnb.services.usage import cache_info, calls, clear_cache
@@ -50,6 +51,7 @@ __all__ = [
     "instances",
     "launch",
     "load_ipython_extension",
+    "market",
     "parse_query",
     "quote",
     "rent",
@@ -80,6 +82,7 @@ _HOMES = {
     "fields": "vastnb.services.offers",
     "gpus": "vastnb.services.offers",
     "load_ipython_extension": "vastnb.api.magics",
+    "market": "vastnb.services.market",
     "parse_query": "vastnb.vast.query",
     "search": "vastnb.services.offers",
     "searches": "vastnb.services.many",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["about_of", "derived", "kept", "labels", "need", "numbers"]
 
 _CARRIED = ("source", "url", "account")
-_SAMPLE = "From an incomplete answer: the service caps its answers. A narrower query comes whole."
+_SAMPLE = "From an incomplete answer: its first rows are not the market. A narrower query comes whole."
 
 
 def need(frame: pd.DataFrame, *names: str) -> None:
@@ -62,11 +62,13 @@ def about_of(frame: pd.DataFrame) -> Mapping[str, Any]:
     return about if isinstance(about, dict) else {}
 
 
-def derived(kind: str, columns: Mapping[str, Any], of: pd.DataFrame, notes: Sequence[str] = ()) -> pd.DataFrame:
+def derived(
+    kind: str, columns: Mapping[str, Any] | pd.DataFrame, of: pd.DataFrame, notes: Sequence[str] = ()
+) -> pd.DataFrame:
     """A frame of `kind`, made of the frame `of`."""
     from vastnb.vast.types.frames import frame_of
 
-    frame, about = frame_of(kind, columns), about_of(of)
+    frame, about = frame_of(kind, {str(name): values for name, values in columns.items()}), about_of(of)
     sample = [_SAMPLE] if about.get("complete") is False else []
     told = {name: about[name] for name in _CARRIED if name in about}
     # Where it is not known whether prices are real, it is not shown as a table of ours.

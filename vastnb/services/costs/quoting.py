@@ -169,6 +169,12 @@ def quote(
     return _single(there.get_offer(what, rental=rental, disk_gb=disk_gb), job, about)
 
 
+def quotes_of(offers: pd.DataFrame, job: Job) -> list[Quote]:
+    """The quotes of a job on each offer of a frame, in its order."""
+    about = offers.attrs.get("vastnb", {})
+    return [_quote_of({str(n): v for n, v in row.items()}, job, about) for row in priced(offers, job).to_dict("records")]
+
+
 def job_of(**numbers: Any) -> Job:
     """A `Job`, or an `InputError` that says which number is out of range."""
     from pydantic import ValidationError
@@ -193,8 +199,8 @@ def _framed(offers: pd.DataFrame, job: Job) -> pd.DataFrame:
 
 
 def _single(offer: pd.DataFrame, job: Job, about: Mapping[str, Any]) -> Quote:
-    frame = priced(offer, job)
-    return _quote_of({name: frame[name].tolist()[0] for name in frame.columns}, job, about)
+    offer.attrs["vastnb"] = dict(about)
+    return quotes_of(offer, job)[0]
 
 
 def _quote_of(values: Mapping[str, Any], job: Job, about: Mapping[str, Any]) -> Quote:
