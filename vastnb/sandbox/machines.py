@@ -1,0 +1,288 @@
+"""Rented machines that really run: behind each is a shell on this computer with the on-start script, in a private folder.
+
+1. The container starts, for the first time, after a stop or a reboot: its shell runs the on-start script anew, in the same
+   folder, with the variables that Vast documents.
+2. It ends: its processes get SIGTERM, and after a grace whatever is left is killed, also what left their group.
+3. The machine is gone: its folder is removed. The sandbox stops: so is everything.
+
+It runs what a renter wants run, with the rights of whoever started the sandbox: it is a stand-in, not a container. It
+runs in real time, while the sandbox's clock is stepped; a script reads that clock in the ``Date`` header of any answer.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .rentals import Instance
+
+URL = "VAST_URL"
+"""The variable by which a script finds the sandbox; the official client reads it too."""
+_MOST_OUTPUT_BYTES = 4 * 2**20
+_KILL_TIMEOUT_S = 10.0
+_KEEPER = """\
+trap 'exit 143' TERM
+exec 3<&0 </dev/null
+(cat <&3 && kill -s KILL 0) &
+exec 3<&-
+[ ! -f onstart.sh ] || "$0" onstart.sh
+wait
+"""
+"""What the container's first process does: it outlives the on-start script, but not the sandbox, which holds its input."""
+
+
+class Machines:
+    """What stands behind the machines of one sandbox: ``Sandbox(machines=Machines())``.
+
+    Linux and macOS; an ``OSError`` elsewhere. Only on Linux do processes that left their group end with the machine.
+
+    Parameters
+    ----------
+    grace_s
+        Real seconds between SIGTERM and the kill.
+    """
+
+    def __init__(self, *, grace_s: float = 3.0) -> None:
+        if os.name != "posix":
+            raise OSError("machines that really run need process groups: on Linux and macOS, not here")
+        self._grace_s = grace_s
+        self._lock = threading.RLock()
+        self._url = ""
+        self._machines: dict[int, _Machine] = {}
+        self._ending: list[threading.Thread] = []
+
+    def opened(self, url: str) -> None:
+        """Get ready for machines of the sandbox at ``url``."""
+        with self._lock:
+            if self._url:
+                raise RuntimeError("these machines belong to a sandbox already; make a Machines() for each")
+            self._url, self._root = url, Path(tempfile.mkdtemp(prefix="vastnb-machines-"))
+            # For a process that ends without stopping its sandbox.
+            self._at_exit = weakref.finalize(self, _end_all, self._machines, self._root, os.getpid())
+
+    def started(self, instance: Instance) -> None:
+        """Run a container: its processes of before, should any be left, are killed first."""
+        with self._lock:
+            if self._is_open:
+                machine = self._machines.setdefault(instance.id, _Machine(self._root / str(instance.id)))
+                machine.start(instance, self._url)
+
+    def stopped(self, instance: Instance) -> None:
+        """End a container; its disk stays, unless it is made anew."""
+        with self._lock:
+            machine = self._machines.get(instance.id)
+            if machine is not None:
+                machine.terminate()
+                self._in_the_background(lambda: machine.finish(self._grace_s))
+                machine.clean = instance.row["actual_status"] == "recycling"
+
+    def gone(self, instance: Instance) -> None:
+        """Remove what is left of a machine."""
+        with self._lock:
+            machine = self._machines.pop(instance.id, None)
+            if machine is not None:
+                self._in_the_background(lambda: machine.remove(self._grace_s))
+
+    def shown(self, instance_id: int) -> Mapping[str, Any]:
+        """Return nothing: its row is the sandbox's."""
+        return {}
+
+    def output(self, instance_id: int) -> bytes | None:
+        """Return what a machine's processes have printed, the last megabytes of it."""
+        with self._lock:
+            machine = self._machines.get(instance_id)
+            return None if machine is None else machine.output()
+
+    def disk(self, instance_id: int) -> Path | None:
+        """Return the folder that is a machine's file system, with ``root`` (its home), ``workspace`` and ``tmp``."""
+        with self._lock:
+            machine = self._machines.get(instance_id)
+            return None if machine is None else machine.disk
+
+    def settle(self) -> None:
+        """Return when everything that was told to end has ended."""
+        while self._ending:
+            self._ending.pop().join()
+
+    def closed(self) -> None:
+        """End and remove everything; the sandbox has stopped."""
+        with self._lock:
+            if not self._is_open:
+                return
+            self._at_exit.detach()
+            for machine in self._machines.values():
+                machine.terminate()
+            for machine in self._machines.values():
+                self._in_the_background(lambda machine=machine: machine.finish(self._grace_s))  # type: ignore[misc]
+            self._machines.clear()
+            root = self._root
+        self.settle()
+        shutil.rmtree(root, ignore_errors=True)
+
+    @property
+    def _is_open(self) -> bool:
+        return bool(self._url) and self._at_exit.alive
+
+    def _in_the_background(self, act: Callable[[], object]) -> None:
+        """Do what must wait for processes: the one who ends a machine may be one of them, and wants his answer."""
+        self._ending = [thread for thread in self._ending if thread.is_alive()]
+        self._ending.append(threading.Thread(target=act, name="vastnb-machine-ending", daemon=True))
+        self._ending[-1].start()
+
+
+class _Machine:
+    """One machine's folder and, while its container runs, its processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._lock = threading.RLock()
+        self._folder, self.disk, self._log = folder, folder / "disk", folder / "output.log"
+        self._home = self.disk / "root"
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self.clean = False
+        """Whether its next container begins with an empty disk."""
+
+    def start(self, instance: Instance, url: str) -> None:
+        """Run its container; on the sandbox's clock the grace of an earlier one is over."""
+        if self._keeper is not None:
+            self._signal(self._keeper, signal.SIGKILL)
+        self.finish(0)
+        if self.clean:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self.clean = False
+        for folder in (self._home, self.disk / "workspace", self.disk / "tmp"):
+            folder.mkdir(parents=True, exist_ok=True)
+        shell = shutil.which("bash") or "/bin/sh"
+        self._write_script(instance)
+        with self._log.open("ab") as log:
+            self._keeper = subprocess.Popen(  # noqa: S603 the renter's script is what this is for
+                [shell, "-c", _KEEPER, shell],
+                cwd=self._home,
+                env=environment(instance, self.disk, url),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _write_script(self, instance: Instance) -> None:
+        """Write the on-start script as the row has it now; a container that runs an image's own command has none."""
+        script, path = instance.row["onstart"], self._home / "onstart.sh"
+        if script and instance.row["image_runtype"] != "args":
+            path.write_text(script, encoding="utf-8", errors="surrogateescape")
+            path.chmod(0o700)
+        else:
+            path.unlink(missing_ok=True)
+
+    def terminate(self) -> None:
+        """Ask its processes to end."""
+        keeper = self._keeper
+        if keeper is not None:
+            self._signal(keeper, signal.SIGTERM)
+
+    def finish(self, grace_s: float) -> None:
+        """Return when its processes are no more: killed if they are not in time, or with the first of them, as docker does."""
+        with self._lock:
+            keeper = self._keeper
+            if keeper is None or keeper.stdin is None:
+                return
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                keeper.wait(grace_s)
+            self._signal(keeper, signal.SIGKILL)
+            keeper.wait()
+            keeper.stdin.close()
+            give_up_at = time.monotonic() + _KILL_TIMEOUT_S
+            while (left := _living_in(self._home)) and time.monotonic() < give_up_at:
+                _send(left, signal.SIGKILL)
+                time.sleep(0.005)
+            self._keeper = None
+
+    def remove(self, grace_s: float) -> None:
+        """Finish, and remove its folder."""
+        self.finish(grace_s)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def output(self) -> bytes:
+        """Return the end of its log."""
+        with contextlib.suppress(FileNotFoundError), self._log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _MOST_OUTPUT_BYTES))
+            return log.read()
+        return b""
+
+    def _signal(self, keeper: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        strays = [pid for pid in _living_in(self._home) if _group(pid) != keeper.pid]
+        # macOS answers "not permitted" where only ended processes are left.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(keeper.pid, number)
+        _send(strays, number)
+
+
+def environment(instance: Instance, disk: Path, url: str) -> dict[str, str]:
+    """Return the variables of a container: the account's, over them the renter's, over them those that Vast documents.
+
+    Nothing of the environment of whoever started the sandbox gets in but ``PATH``.
+    """
+    row = instance.row
+    label = f"C.{instance.id}"
+    renters = {name: value for name, value in row["extra_env"] if not name.startswith("-")}
+    own = {
+        "CONTAINER_API_KEY": instance.api_key,
+        "CONTAINER_ID": str(instance.id),
+        "CONTAINER_LABEL": label,
+        "DATA_DIRECTORY": str(disk / "workspace"),
+        "GPU_COUNT": str(row["num_gpus"]),
+        "HOME": str(disk / "root"),
+        "JUPYTER_TOKEN": row["jupyter_token"],
+        "PUBLIC_IPADDR": row["public_ipaddr"],
+        "SSH_PUBLIC_KEY": "\n".join(instance.ssh_keys),
+        "TMPDIR": str(disk / "tmp"),
+        "VAST_CONTAINERLABEL": label,
+        URL: url,
+    }
+    for port, entries in row.get("ports", {}).items():
+        number, _, kind = port.partition("/")
+        own[f"VAST_{kind.upper()}_PORT_{number}"] = entries[0]["HostPort"]
+    usual = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
+    given = {name: value for name, value in (usual | dict(instance.env) | renters).items() if _can_be_set(name, value)}
+    return given | own
+
+
+def _can_be_set(name: str, value: str) -> bool:
+    return bool(name) and "=" not in name and "\0" not in name + value
+
+
+def _living_in(home: Path) -> list[int]:
+    """Return the processes that a container started, by their ``HOME``; nothing where there is no ``/proc``."""
+    mark, found = b"HOME=" + os.fsencode(home), []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
+
+
+def _group(pid: int) -> int:
+    with contextlib.suppress(ProcessLookupError):
+        return os.getpgid(pid)
+    return -1
+
+
+def _send(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _end_all(machines: dict[int, _Machine], root: Path, owner: int) -> None:
+    # A fork of the process that started them runs this at its own exit too.
+    if os.getpid() == owner:
+        for machine in machines.values():
+            machine.finish(0)
+        shutil.rmtree(root, ignore_errors=True)
