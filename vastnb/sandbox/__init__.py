@@ -64,7 +64,8 @@ class Sandbox:
     listing_lag_s
         Sandbox seconds before a new instance is listed; 5 to 10 were seen on the real service.
     machines
-        What stands behind rented machines (a :class:`~.rentals.Backend`); ``None``: nothing, their states are made up.
+        What stands behind rented machines (a :class:`~.rentals.Backend`, such as :class:`~.machines.Machines`, which
+        runs their on-start scripts); ``None``: nothing, their states are made up.
 
     Attributes
     ----------
@@ -304,6 +305,8 @@ class Sandbox:
             rentals=self.rentals,
             page_cap=self._page_cap,
             defaults=self._defaults,
+            machines=self._machines,
+            url=lambda: self._url,
         )
         control = Control(
             clock=self.clock,

@@ -15,10 +15,13 @@ from .books import Books
 from .clock import Clock
 from .endpoints import Endpoint
 from .faults import Faults
+from .keys import Keys
+from .logs import Logs
 from .models import MODELS
 from .reads import Reads
-from .rentals import Desk, Rentals, Statements, VolumeDesk
+from .rentals import Backend, Desk, Rentals, Statements, VolumeDesk
 from .replies import Answer, Request, console_page, decoded, refusal, reply
+from .uploads import FOLDER, Uploads
 
 _CONTAINERS = frozenset({("GET", "/api/v0/instances/{id}/"), ("PUT", "/api/v0/instances/{id}/"),
                          ("DELETE", "/api/v0/instances/{id}/")})  # fmt: skip
@@ -40,9 +43,12 @@ class Service:
         rentals: Rentals,
         page_cap: int,
         defaults: str,
+        machines: Backend | None = None,
+        url: Callable[[], str] = str,
     ) -> None:
         self.market, self.clock, self.books, self.faults, self.rentals = market, clock, books, faults, rentals
         self.page_cap, self.defaults = page_cap, defaults
+        self.uploads = Uploads(clock=clock, url=url)
         self.handlers: dict[tuple[str, str], Callable[[Request], Answer]] = {
             ("POST", "/api/v0/bundles/"): self.bundles,
             ("GET", "/api/v0/bundles/"): self.bundles,
@@ -54,11 +60,15 @@ class Service:
             **Reads(market=market, clock=clock, books=books, defaults=defaults).handlers,
             **Statements(rentals=rentals, books=books).handlers,
             **VolumeDesk(rentals=rentals, books=books).handlers,
+            **Keys(rentals=rentals, books=books, clock=clock).handlers,
+            **Logs(rentals=rentals, books=books, uploads=self.uploads, machines=machines).handlers,
             **Desk(rentals=rentals, books=books, faults=faults, select=self._select).handlers,
         }
 
     def answer(self, endpoint: Endpoint | None, request: Request) -> Answer:
         """Return the answer to a request."""
+        if request.method == "GET" and request.path.startswith(FOLDER):
+            return self.uploads.fetch(request)
         handler = self.handlers.get((endpoint.method, endpoint.path)) if endpoint else None
         if endpoint is None or handler is None:
             return console_page()
