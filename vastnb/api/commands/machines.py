@@ -56,6 +56,12 @@ def _audit(args: argparse.Namespace, door: Door) -> Any:
     return audit()
 
 
+def _selfcheck(args: argparse.Namespace, door: Door) -> Any:
+    from vastnb.services.selfcheck import selfcheck
+
+    return selfcheck(max_usd=args.max_usd, live=args.live)
+
+
 def _named(machine: str) -> Any:
     from vastnb.services.instances import instance
 
@@ -182,6 +188,19 @@ MACHINE_COMMANDS: tuple[Command, ...] = (
         (_MACHINE, arg("usd_per_hour", type=float, help="dollars an hour, for all its GPUs together"), _FORCE),
         "vastnb.Instance.change_bid",
         ("%vast bid lora-7b 0.31",),
+    ),
+    Command(
+        "selfcheck",
+        "rent the cheapest machine for minutes, and report what only an account can tell",
+        _selfcheck,
+        (
+            arg("--live", action="store_true", help="needed for a real account: it spends real money, a few cents"),
+            arg("--max-usd", type=float, default=0.25, metavar="USD", help="what it may cost at most"),
+        ),
+        "",
+        ("vastnb selfcheck --live --max-usd 0.25",),
+        "Is the label kept, how long does a list lag, does the watchdog end its machine, is the bill what the quote said. The report holds no secrets.",
+        doors=("shell",),
     ),
 )  # fmt: skip
 """Launch, look, change, end."""

@@ -161,18 +161,21 @@ def quote(
     if isinstance(what, pd.DataFrame):
         return _framed(what, job)
     if isinstance(what, pd.Series):
-        return _single(what.to_frame().T, job, what.attrs.get("vastnb", {}))
+        row = what.to_frame().T
+        row.attrs = dict(what.attrs)
+        return quotes_of(row, job)[0]
     if isinstance(what, bool) or not isinstance(what, int):
         raise InputError(f"quote takes a frame of offers, a row of one or an offer's id, got {type(what).__name__}")
     there = client if client is not None else current().client
-    about = {"account": there.account_name, "url": there.settings.url}
-    return _single(there.get_offer(what, rental=rental, disk_gb=disk_gb), job, about)
+    return quotes_of(there.get_offer(what, rental=rental, disk_gb=disk_gb), job)[0]
 
 
 def quotes_of(offers: pd.DataFrame, job: Job) -> list[Quote]:
     """The quotes of a job on each offer of a frame, in its order."""
     about = offers.attrs.get("vastnb", {})
-    return [_quote_of({str(n): v for n, v in row.items()}, job, about) for row in priced(offers, job).to_dict("records")]
+    return [
+        _quote_of({str(n): v for n, v in row.items()}, job, about) for row in priced(offers, job).to_dict("records")
+    ]
 
 
 def job_of(**numbers: Any) -> Job:
@@ -196,11 +199,6 @@ def _framed(offers: pd.DataFrame, job: Job) -> pd.DataFrame:
         **{name: about[name] for name in ("source", "url", "account") if name in about},
     }
     return frame
-
-
-def _single(offer: pd.DataFrame, job: Job, about: Mapping[str, Any]) -> Quote:
-    offer.attrs["vastnb"] = dict(about)
-    return quotes_of(offer, job)[0]
 
 
 def _quote_of(values: Mapping[str, Any], job: Job, about: Mapping[str, Any]) -> Quote:

@@ -123,7 +123,7 @@ class Buyer:
                 raise
 
     def _sent(self, rental: Rental, body: Mapping[str, Any]) -> Rental:
-        outcome = Outcome("unsent")
+        outcome, in_doubt = Outcome("unsent"), False
         for attempt in range(_TRIES):
             if attempt:
                 self._pause(_BUSY_PAUSE_S * attempt)
@@ -135,9 +135,12 @@ class Buyer:
             outcome = self._once(rental, body)
             if outcome.kind != "busy":
                 break
+            in_doubt = True
         if outcome.kind == "made":
             return self._made(rental, outcome)
-        if outcome.kind == "unknown":
+        if (
+            outcome.kind == "unknown" or in_doubt
+        ):  # what was refused as too early may have been carried out all the same
             return self._lost(rental, outcome)
         self._refused(rental, outcome)
         raise outcome.error or LaunchError(f"offer {rental.offer_id} was not rented")

@@ -28,7 +28,7 @@ from vastnb.errors import (
     VastError,
 )  # fmt: skip
 from vastnb.services import budget
-from vastnb.services.costs import Quote, differences, quote, quote_of_row
+from vastnb.services.costs import Job, Quote, differences, quote_of_row, quotes_of
 from vastnb.services.instances.fleet import Fleet, Sight, fleet_of
 from vastnb.services.instances.handle import Instance
 from vastnb.services.instances.labels import write_label
@@ -161,28 +161,29 @@ def _offers(what: Any) -> Iterator[_Offer]:
     if isinstance(what, Quote):
         yield _Offer(what.offer_id, what.rental, what, is_quoted=True)
     elif isinstance(what, pd.Series):
-        yield _offer_of_row(what)
+        row = what.to_frame().T
+        row.attrs = dict(what.attrs)
+        yield from _offers_of_frame(row)
     elif isinstance(what, pd.DataFrame):
         if what.empty:
             raise InputError("this frame has no offers", hint="search for something that is there")
-        for n in range(min(len(what), _OFFERS_TRIED)):
-            yield _offer_of_row(what.iloc[n])
+        yield from _offers_of_frame(what.head(_OFFERS_TRIED))
     elif isinstance(what, bool) or not hasattr(what, "__index__"):
         raise InputError(f"launch takes a quote, an offer's row or id, or a frame of them, got {type(what).__name__}")
     else:
         yield _Offer(int(what), "")
 
 
-def _offer_of_row(row: pd.Series) -> _Offer:
-    if "usd_total" in row.index:
-        made = quote_of_row(row)
-        return _Offer(made.offer_id, made.rental, made, is_quoted=True)
-    seen = quote(row)
-    assert isinstance(seen, Quote)
-    about = row.attrs.get("vastnb", {})
-    return _Offer(
-        seen.offer_id, seen.rental, seen, query=about.get("query", "") if about.get("kind") == "offers" else ""
-    )
+def _offers_of_frame(frame: pd.DataFrame) -> Iterator[_Offer]:
+    if "usd_total" in frame.columns:
+        for _, row in frame.iterrows():
+            made = quote_of_row(row)
+            yield _Offer(made.offer_id, made.rental, made, is_quoted=True)
+        return
+    about = frame.attrs.get("vastnb", {})
+    query = about.get("query", "") if about.get("kind") == "offers" else ""
+    for seen in quotes_of(frame, Job()):
+        yield _Offer(seen.offer_id, seen.rental, seen, query=query)
 
 
 def _wish(first: _Offer, name: str, wanted: dict[str, Any]) -> _Wish:
@@ -217,6 +218,10 @@ def _check_asked(fleet: Fleet, offers: Sequence[_Offer], wish: _Wish) -> None:
     for offer in offers:
         if offer.offer_id >= FIRST_SANDBOX_ID and not settings.local:
             raise SandboxOfferError(f"offer {offer.offer_id} is one of the sandbox, and this account is a real one")
+        if offer.rental == "reserved":
+            raise InputError(
+                f"offer {offer.offer_id} is quoted as reserved; vastnb rents on demand and interruptible machines"
+            )
         if offer.rental == "bid" and wish.spec.bid_usd_per_hour is None:
             raise InputError(
                 f"offer {offer.offer_id} was searched for with rental='bid', and there is no bid: without one it would be rented on demand",
@@ -310,11 +315,9 @@ def _planned(fleet: Fleet, offer: _Offer, wish: _Wish) -> Plan:
     client, bid = fleet.client, wish.spec.bid_usd_per_hour
     rental = offer.rental or ("bid" if bid is not None else "on-demand")
     frame = client.get_offer(offer.offer_id, rental=rental, disk_gb=wish.spec.disk_gb, query=offer.query)
-    frame.attrs["vastnb"] = {"account": client.account_name, "url": client.settings.url}
     row = frame.iloc[0]
     job = offer.agreed.job.model_dump() if offer.agreed is not None and offer.is_quoted else wish.job
-    now = quote(row, **{**job, "disk_gb": wish.spec.disk_gb, "bid_usd_per_hour": bid})
-    assert isinstance(now, Quote)
+    (now,) = quotes_of(frame, Job(**{**job, "disk_gb": wish.spec.disk_gb, "bid_usd_per_hour": bid}))
     changed = differences(offer.agreed, now) if offer.agreed is not None else []
     if changed:
         raise PriceChangedError(f"offer {offer.offer_id}: {'; '.join(changed)}")

@@ -19,6 +19,9 @@ from vastnb.vast.render import Card, card_html, card_text
 
 __all__ = ["Plan", "Terms", "plan_of", "terms_of"]
 
+_SHOWN = 400
+"""Characters of an on-start script that a plan shows."""
+
 
 class Terms(BaseModel):
     """The caps of one launch, and what happens at the end."""
@@ -94,6 +97,11 @@ class Plan:
     def _repr_html_(self) -> str:
         return card_html(self._card())
 
+    def _short_body(self) -> dict[str, Any]:
+        """The request; of a long script its length."""
+        script = self.body.get("onstart", "")
+        return {**self.body, "onstart": f"({len(script):,} characters)"} if len(script) > _SHOWN else dict(self.body)
+
     def _card(self) -> Card:
         ends = (
             "nothing ends it but you"
@@ -107,7 +115,7 @@ class Plan:
                 ("at most", "nothing bounds it" if self.most_usd is None else f"${self.most_usd:,.2f} in all"),
                 ("ends", ends),
                 *((f"when {ending.state}", str(ending).partition(": ")[2]) for ending in self.endings),
-                ("request", json.dumps(self.body, indent=1)),
+                ("request", json.dumps(self._short_body(), indent=1)),
             ],
             [repr(self.quote)],
         )

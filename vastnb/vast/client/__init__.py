@@ -31,7 +31,7 @@ from pydantic import ValidationError
 
 from vastnb.errors import AuthError, OfferGoneError, ResponseError, SandboxOfferError, VastError
 from vastnb.infra._httpx import FRESH, Signer, httpx, open_wire
-from vastnb.infra.cache import CachingTransport, Store, identity, open_backend, open_memory
+from vastnb.infra.cache import CachingTransport, Store, identity, market_store, memory_store
 from vastnb.infra.calls import Answer, Effect, RetryPolicy, RetryTransport, Wait, answer_of
 from vastnb.infra.config import Settings
 from vastnb.infra.monitoring import CallLog, CallRecord
@@ -227,10 +227,11 @@ class Client:
         """
         if offer_id >= FIRST_SANDBOX_ID and not self.settings.local:
             raise SandboxOfferError(f"offer {offer_id} is one of the sandbox, and this account is a real one")
-        asked = parse_query(f"{query} id={int(offer_id)}", rental=rental, disk_gb=disk_gb, defaults=False)
+        asked = parse_query(f"{query} id={int(offer_id)} rentable=true", rental=rental, disk_gb=disk_gb, defaults=False)
         page = self.page(asked, refresh=True)
         if page.frame.empty:
             raise OfferGoneError(f"offer {offer_id} is no longer there{', or no longer as asked for' if query else ''}")
+        page.frame.attrs["vastnb"] = {"account": self.account_name, "url": self.settings.url}
         return page.frame
 
     def answer(
@@ -440,10 +441,9 @@ class Client:
         signer = Signer(open_wire(settings.url), settings.api_key, settings.url)
         paced = self._paced(signer) if settings.pacing == "on" else signer
         retry = RetryTransport(paced, RetryPolicy(attempts=settings.retries + 1), on_wait=self._on_wait)
-        disk = open_backend(settings.cache, self._cache_file(), account=self.account, local=settings.local)
-        self.stores = {"market data": Store(disk), "account data": Store(open_memory())}
-        disk_store, memory_store = self.stores.values()
-        cache = CachingTransport(retry, self.account, disk=disk_store, memory=memory_store)
+        disk = market_store(settings.cache, self._cache_file(), account=self.account, local=settings.local)
+        self.stores = {"market data": disk, "account data": memory_store()}
+        cache = CachingTransport(retry, self.account, disk=disk, memory=self.stores["account data"])
         timeout = httpx.Timeout(settings.timeout_s, connect=min(10.0, settings.timeout_s))
         http = httpx.Client(
             transport=cache,

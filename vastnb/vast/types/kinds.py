@@ -14,6 +14,8 @@ from vastnb.vast.types.catalogue import (
     VOLUMES,
 )
 from vastnb.vast.types.columns import OFFERS, Column, number
+from vastnb.vast.types.happened import EVENTS, NOTIFICATION_TYPES, WEBHOOKS
+from vastnb.vast.types.observed import HISTORY, MACHINE_LIFE, OBSERVATIONS, SAMPLES, SNAPSHOTS
 from vastnb.vast.types.rented import AUDIT, INSTANCES
 
 __all__ = ["GPUS", "KINDS"]
@@ -151,5 +153,13 @@ KINDS: dict[str, tuple[Column, ...]] = {
     "volumes": VOLUMES,
     "ssh-keys": SSH_KEYS,
     "user": ACCOUNT,
+    "events": EVENTS,
+    "webhooks": WEBHOOKS,
+    "notification types": NOTIFICATION_TYPES,
+    "history": HISTORY,
+    "machine life": MACHINE_LIFE,
+    "samples": SAMPLES,
+    "snapshots": SNAPSHOTS,
+    "observations": OBSERVATIONS,
 }
 """The pinned columns of each kind of frame."""
