@@ -106,6 +106,11 @@ WHOSE = {
     "fields": "What `vastnb.fields` and `%vast fields` return.",
     "config": "What `%vast config` returns.",
     "faults": "What `%vast sandbox --fault list` returns.",
+    "history": "What `vastnb.history` and `%vast history` return.",
+    "machine life": "What `vastnb.history(machine=...)` and `%vast history --machine` return: one row for each time that an offer kept its price.",
+    "samples": "What `vastnb.sample` returns.",
+    "snapshots": "What `vastnb.import_history` returns, and the Parquet files below `snapshots/`: one row an answer of the service.",
+    "observations": "The Parquet files below `offers/`: one row an offer in an answer. See [prices over time](history.md).",
 }
 
 

@@ -87,6 +87,7 @@ def test_a_page_of_one_price_cannot_be_continued_and_says_so(client: Client, mon
 
     class OnePrice:
         account_name, settings, kept = "none", client.settings, client.kept
+        state_folder = client.state_folder
 
         def page(self, *_: Any, **__: Any) -> Any:
             return flat

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from vastnb.sandbox import Sandbox
     from vastnb.services.catalogue import show
     from vastnb.services.costs import Quote, cheapest_for, compare, frontier, quote, sensitivity, usd_per_job
+    from vastnb.services.history import history, import_history
     from vastnb.services.instances import Instance, LaunchSpec, audit, instance, instances, launch, rent
     from vastnb.services.many import searches
     from vastnb.services.market import market
     from vastnb.services.offers import fields, gpus, search
+    from vastnb.services.sampling import sample
     from vastnb.services.session import use
     from vastnb.services.usage import cache_info, calls, clear_cache
     from vastnb.vast.client import Client
@@ -47,6 +49,8 @@ __all__ = [
     "fields",
     "frontier",
     "gpus",
+    "history",
+    "import_history",
     "instance",
     "instances",
     "launch",
@@ -55,6 +59,7 @@ __all__ = [
     "parse_query",
     "quote",
     "rent",
+    "sample",
     "search",
     "searches",
     "sensitivity",
@@ -81,9 +86,12 @@ _HOMES = {
     "calls": "vastnb.services.usage",
     "fields": "vastnb.services.offers",
     "gpus": "vastnb.services.offers",
+    "history": "vastnb.services.history",
+    "import_history": "vastnb.services.history",
     "load_ipython_extension": "vastnb.api.magics",
     "market": "vastnb.services.market",
     "parse_query": "vastnb.vast.query",
+    "sample": "vastnb.services.sampling",
     "search": "vastnb.services.offers",
     "searches": "vastnb.services.many",
     "show": "vastnb.services.catalogue",

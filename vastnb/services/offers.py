@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from vastnb.errors import QueryError
+from vastnb.services.history.spool import spool
 from vastnb.services.session import current
 from vastnb.vast.query import DEFAULT_DISK_GB, DEFAULT_ORDER, Query, kept_rows, parse_query
 from vastnb.vast.types import FIELDS, OFFERS, asked_as
@@ -124,6 +125,8 @@ def search(
     if frame.empty and asked.written:
         frame.attrs["vastnb"]["why_empty"] = _why_empty(there, asked, max_requests - len(fetched.pages))
     _keep(there, question, frame, fetched.pages)
+    if not raw and not any(page.answer.from_cache for page in fetched.pages):
+        spool(frame, there)
     return frame
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from vastnb.api.commands.machines import MACHINE_COMMANDS
 from vastnb.api.commands.model import Command, Door, Text, arg
+from vastnb.api.commands.observing import OBSERVING_COMMANDS
 from vastnb.errors import CommandError
 
 __all__ = ["COMMANDS"]
@@ -216,6 +217,7 @@ COMMANDS: dict[str, Command] = {
             first=True,
         ),
         *MACHINE_COMMANDS,
+        *OBSERVING_COMMANDS,
         Command(
             "gpus",
             "GPU models on the market, with counts and prices",

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from vastnb.errors import ModeError
 
-__all__ = ["VAST_URL", "BudgetSettings", "CacheSettings", "SandboxSettings", "Settings"]
+__all__ = ["VAST_URL", "BudgetSettings", "CacheSettings", "HistorySettings", "SandboxSettings", "Settings"]
 
 VAST_URL = "https://console.vast.ai"
 _TLS_OPTIONS = frozenset({"ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password"})
@@ -111,6 +111,20 @@ class BudgetSettings(BaseModel):
     )
 
 
+class HistorySettings(BaseModel):
+    """The price observatory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    enabled: bool = Field(True, description="whether fresh answers to searches are kept for `history`")
+    max_mb: int = Field(
+        500, ge=1, le=1_000_000, description="megabytes that its packed days may hold; beyond, the oldest go"
+    )
+    url: str | None = Field(
+        None, description="where its packed days go: a folder, or what fsspec understands, like `s3://bucket/prices`"
+    )
+
+
 class SandboxSettings(BaseModel):
     """The practice market that ``use("sandbox")`` starts."""
 
@@ -147,6 +161,7 @@ class Settings(BaseModel):
     )
     cache: CacheSettings = Field(CacheSettings(), description="how long answers are kept, and where")
     budget: BudgetSettings = Field(BudgetSettings(), description="what renting may cost")
+    history: HistorySettings = Field(HistorySettings(), description="the price observatory")
     sandbox: SandboxSettings = Field(SandboxSettings(), description="the practice market")
     said: bool = Field(True, exclude=True, repr=False)
     sources: Mapping[str, str] = Field({}, exclude=True, repr=False)
