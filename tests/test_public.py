@@ -14,7 +14,7 @@ import pytest
 import vastnb
 
 PUBLIC = [
-    "Client", "Instance", "LaunchSpec", "OfferSelector", "Quote", "Sandbox", "Settings", "__version__", "audit", "cache_info", "calls", "cheapest_for", "clear_cache", "compare", "errors", "fields", "frontier", "gpus", "history", "import_history", "instance", "instances", "launch", "load_ipython_extension", "market", "parse_query", "quote", "rent", "sample", "search", "searches", "sensitivity", "show", "unload_ipython_extension", "usd_per_job", "use",
+    "Client", "Instance", "LaunchSpec", "OfferSelector", "Quote", "Sandbox", "Settings", "__version__", "audit", "cache_info", "calls", "cheapest_for", "clear_cache", "compare", "errors", "fields", "frontier", "gpus", "history", "import_history", "instance", "instances", "launch", "load_ipython_extension", "market", "parse_query", "plot", "quote", "rent", "sample", "search", "searches", "sensitivity", "show", "unload_ipython_extension", "usd_per_job", "use",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +20,7 @@ from vastnb.vast.types.kinds import KINDS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Card", "card_html", "card_text", "frame_html", "frame_text", "is_ours", "plain"]
+__all__ = ["Card", "card_html", "card_text", "frame_html", "frame_text", "is_ours", "plain", "source_of"]
 
 _UNPRINTABLE = re.compile(
     r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
@@ -214,15 +214,17 @@ def _captions(frame: pd.DataFrame, cells: _Cells) -> list[str]:
         return [_offered(frame, cells)]
     if kind == "gpus":
         models = "1 model" if count == 1 else f"{count:,} models"
-        return [f"{models}, seen in {about['offers']:,} offers, {_priced(about)} · {_source(about)}"]
+        return [f"{models}, seen in {about['offers']:,} offers, {_priced(about)} · {source_of(about)}"]
     if kind == "quotes":
         return [_quoted(about, count)]
     if kind in _NOUNS:
         singular, plural = _NOUNS[kind]
-        return [f"{f'{count:,} {singular if count == 1 else plural}' if count else f'no {plural}'} · {_source(about)}"]
+        return [
+            f"{f'{count:,} {singular if count == 1 else plural}' if count else f'no {plural}'} · {source_of(about)}"
+        ]
     if "source" in about:
         first = f", the first {len(cells.rows)} shown" if cells.more else ""
-        return [f"{count:,} {kind}{first} · {_source(about)}"]
+        return [f"{count:,} {kind}{first} · {source_of(about)}"]
     nothing = (
         "No calls yet."
         if kind.startswith("call")
@@ -234,19 +236,19 @@ def _captions(frame: pd.DataFrame, cells: _Cells) -> list[str]:
 def _offered(frame: pd.DataFrame, cells: _Cells) -> str:
     about = frame.attrs["vastnb"]
     if not len(frame):
-        return f"No offers for: {plain(about['query']) or 'the defaults'} · {_source(about)}"
+        return f"No offers for: {plain(about['query']) or 'the defaults'} · {source_of(about)}"
     count = f"{len(frame):,}" if len(frame) == about["returned"] else f"{len(frame):,} of {about['returned']:,}"
     noun = "offer" if about["returned"] == 1 else "offers"
     first = f", the first {len(cells.rows)} shown" if cells.more else ""
     verified = ", all verified" if _all_verified(frame) and len(frame) > 1 else ""
-    return f"{count} {noun}{verified}{first} · {_priced(about)} · {_source(about)}"
+    return f"{count} {noun}{verified}{first} · {_priced(about)} · {source_of(about)}"
 
 
 def _quoted(about: dict[str, Any], count: int) -> str:
     job = about["job"]
     parts = [f"{job['hours']:g} h", f"{job['disk_gb']:g} GB of disk"]
     parts += [f"{job[name]:g} {words}" for name, words in _TRAFFIC.items() if job[name]]
-    where = f" · {_source(about)}" if "source" in about else ""
+    where = f" · {source_of(about)}" if "source" in about else ""
     first = f", the {_ROWS_SHOWN} cheapest shown" if count > _ROWS_SHOWN else ""
     return f"{count:,} {'quote' if count == 1 else 'quotes'} for {', '.join(parts)}{first}{where}"
 
@@ -255,7 +257,8 @@ def _priced(about: dict[str, Any]) -> str:
     return f"{about['rental']}, with {about['disk_gb']:g} GB of disk, without traffic"
 
 
-def _source(about: dict[str, Any]) -> str:
+def source_of(about: Mapping[str, Any]) -> str:
+    """Where prices come from: a line that nothing priced is shown without."""
     if about["source"] == "sandbox":
         return "sandbox: practice, not real"
     account = "no account" if about["account"] == "none" else f"account {about['account']}"
