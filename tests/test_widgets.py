@@ -32,7 +32,7 @@ def searched(selector: vastnb.OfferSelector, line: str = "", *, refresh: bool = 
     """The button Search, until the answer or the error is on the screen."""
     done = threading.Event()
     selector.observe(lambda change: done.set() if change["new"] == "" else None, "_busy")
-    said(selector, do="search", line=line, refresh=refresh)
+    said(selector, do="search", line=line, refresh=refresh, seq=1)
     assert done.wait(10)
     selector.unobserve_all("_busy")
 
@@ -92,7 +92,7 @@ def test_the_query_can_be_set_and_observed_from_both_sides(selector: vastnb.Offe
     selector.observe(lambda change: seen.append(change["new"]), "query")
 
     selector.query = "num_gpus>=4 cuda>=12"
-    said(selector, do="line", text="%vast search dph<=0.5")
+    said(selector, do="line", seq=1, line="%vast search dph<=0.5")
 
     assert seen == ["num_gpus>=4 cuda>=12", "dph<=0.5"]
     assert (selector._question["state"], selector._question["rest"]) == ({"usd_per_hour": {"<=": 0.5}}, "")
@@ -105,7 +105,7 @@ def test_a_query_that_cannot_be_right_raises_in_python_and_is_shown_to_the_front
         selector.query = "gpu_nme=RTX_4090"
     assert selector._error is None
 
-    said(selector, do="search", line="gpu_nme=RTX_4090", refresh=False)
+    said(selector, do="search", line="gpu_nme=RTX_4090", refresh=False, seq=1)
 
     assert selector._error == {
         "name": "QueryError", "message": "no such field: gpu_nme\n  gpu_nme=RTX_4090\n  ^", "hint": "did you mean gpu_name?",
@@ -184,7 +184,7 @@ def test_an_error_of_somebody_who_observes_is_shown_as_well(selector: vastnb.Off
 def test_of_searches_that_wait_only_the_newest_is_made(selector: vastnb.OfferSelector, sandbox: Sandbox) -> None:
     sandbox.faults.add("slow", seconds=0.3)
     for number in range(1, 7):
-        said(selector, do="search", line=f"num_gpus={number}", refresh=True)
+        said(selector, do="search", line=f"num_gpus={number}", refresh=True, seq=number)
     settle(selector)
 
     asked = list(dict.fromkeys(str(record.body["num_gpus"]) for record in sandbox.log))
@@ -196,7 +196,7 @@ def test_of_searches_that_wait_only_the_newest_is_made(selector: vastnb.OfferSel
 def test_an_answer_that_comes_after_the_end_is_thrown_away(client: Client, sandbox: Sandbox) -> None:
     selector = vastnb.OfferSelector(QUERY, client=client)
     sandbox.faults.add("slow", seconds=0.3)
-    said(selector, do="search", line=QUERY, refresh=False)
+    said(selector, do="search", line=QUERY, refresh=False, seq=1)
     worker = selector._worker
     selector.close()
 
@@ -274,7 +274,7 @@ def test_a_frame_is_filtered_here_and_nobody_is_asked(frame: pd.DataFrame, sandb
     selector = vastnb.OfferSelector(mine, query="num_gpus>=2")
 
     said(selector, do="select", rows=[4], version=selector._table["version"])
-    said(selector, do="search", line="", refresh=False)
+    said(selector, do="search", line="", refresh=False, seq=1)
     settle(selector)
 
     pd.testing.assert_frame_equal(selector.value, mine.iloc[[4]])

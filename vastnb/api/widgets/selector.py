@@ -116,6 +116,7 @@ class OfferSelector(Panel):
         self.market = isinstance(what, str)
         self.frame = empty_frame("offers") if isinstance(what, str) else _checked(what)
         self._asked: dict[str, Any] | None = None
+        self._version = 0
         self._seq = 0
         super().__init__(
             query=what if isinstance(what, str) else query,
@@ -203,6 +204,7 @@ class OfferSelector(Panel):
         chosen = [] if self.value.empty else list(self.value["offer_id"])
         with self.hold_sync():
             self.frame = frame
+            self._version += 1
             self._selected = [n for n, offer in enumerate(frame["offer_id"]) if offer in chosen] if chosen else []
             self._about = about.told(frame, asked=self._asked, market=self.market)
             self._show_question()
@@ -213,7 +215,7 @@ class OfferSelector(Panel):
         columns = columns_of(self.frame)
         table = packed(self.frame, [*self._columns, *_ALWAYS], self._job_usd())
         choices = [told(column) for column in (JOB, *columns)]
-        self._table = {**table, "version": self._table.get("version", 0) + 1, "choices": choices}
+        self._table = {**table, "version": self._version, "choices": choices}
 
     def _job_usd(self) -> pd.Series | None:
         """The price of the job for each row; the quotes know rows by their ids, which a frame of yours may hold twice."""
@@ -233,7 +235,7 @@ class OfferSelector(Panel):
     def _doors(self) -> Mapping[str, Callable[[dict[str, Any]], None]]:
         return {
             "ask": self._ask,
-            "line": lambda message: self._ask(options_of(message["text"])),
+            "line": self._take_line,
             "search": self._search_soon,
             "models": lambda _: self._start("Counting the models of the market", self._count_models),
             "select": self._select,
@@ -248,8 +250,12 @@ class OfferSelector(Panel):
         self._show_question()
         self._error = None
 
-    def _search_soon(self, message: dict[str, Any]) -> None:
+    def _take_line(self, message: dict[str, Any]) -> None:
+        self._seq = message["seq"]
         self._ask(options_of(message["line"]))
+
+    def _search_soon(self, message: dict[str, Any]) -> None:
+        self._take_line(message)
         self._start("Searching", lambda: self._search(refresh=message["refresh"]))
 
     def _select(self, message: dict[str, Any]) -> None:

@@ -16,21 +16,25 @@ function h(tag, given = {}, ...children) {
   return node;
 }
 
-/** `act`, at most ten times a second, the last call never lost. */
+/** `act`, at most ten times a second, the last call never lost; `now` does at once what waits. */
 function throttled(act) {
   let last = 0, timer = 0;
-  return () => {
+  const run = () => {
     clearTimeout(timer);
-    const run = () => { last = performance.now(); act(); };
-    const wait = 100 - (performance.now() - last);
-    if (wait <= 0) run();
-    else timer = setTimeout(run, wait);
+    [last, timer] = [performance.now(), 0];
+    act();
   };
+  const soon = () => {
+    clearTimeout(timer);
+    timer = setTimeout(run, Math.max(0, 100 - (performance.now() - last)));
+  };
+  return Object.assign(soon, { now: () => timer && run() });
 }
 
 /** The base of the widgets: an element that outlives its views, because the notebook draws an output anew when it is updated. */
 class Face {
   constructor(label) {
+    this.drawn = new Map();
     this.busyText = h("span", { className: "vastnb-busy", role: "status" });
     this.errorBox = h("div", { className: "vastnb-error", role: "alert", hidden: true });
     this.root = h("section", { className: "vastnb", "aria-label": label, "data-lm-suppress-shortcuts": "true" });
@@ -39,6 +43,8 @@ class Face {
 
   /** Lists close when something else is used. The notebook keeps a new picture of the widget once nobody uses it: that draws it anew. */
   moved(event) {
+    if (event.type === "focusin") this.focused = event.target;
+    if (event.type === "focusout") queueMicrotask(() => { if (this.root.isConnected) this.focused = null; });
     const at = event.relatedTarget ?? (event.type === "focusout" ? null : event.target);
     for (const list of this.root.querySelectorAll("details[open]")) if (event.type !== "pointerleave" && at && !list.contains(at)) list.open = false;
     if (event.type === "focusout" ? !this.root.contains(at) : event.type === "pointerleave") this.left();
@@ -48,14 +54,28 @@ class Face {
     if (!this.root.matches(":focus-within")) this.say({ do: "left" });
   }
 
-  /** Follow `model`; the view before this one, if there was any, is gone. */
+  inUse() { return this.root.matches(":focus-within, :hover"); }
+
+  /** Follow `model`; the view before this one, if there was any, is gone. Only what has changed since is drawn. */
   attach(model) {
     this.model = model;
     const follow = { _busy: () => this.drawBusy(), _error: () => this.drawError(), ...this.follows() };
     for (const [name, draw] of Object.entries(follow)) {
-      model.on(`change:${name}`, draw);
-      draw();
+      const changed = () => {
+        if (this.drawn.get(name) === model.get(name)) return;
+        this.drawn.set(name, model.get(name));
+        draw();
+      };
+      model.on(`change:${name}`, changed);
+      changed();
     }
+    if (this.focused) this.refocus(this.focused, 500);
+  }
+
+  /** The new place is put on the page a few microtasks later; no key must get lost meanwhile. */
+  refocus(node, tries) {
+    if (this.root.isConnected) node.focus({ preventScroll: true });
+    else if (tries) queueMicrotask(() => this.refocus(node, tries - 1));
   }
 
   say(message) {
@@ -78,7 +98,7 @@ class Face {
       this.busyText.textContent = words && (seconds < 3 ? `${words}…` : `${words}… ${seconds} s`);
     };
     if (words) this.clock = setInterval(tell, 1000);
-    this.root.toggleAttribute("aria-busy", Boolean(words));
+    this.root.setAttribute("aria-busy", Boolean(words));
     tell();
   }
 

@@ -20,11 +20,11 @@ class Selector extends Face {
       this.table.changed();
     });
     this.fields = controls.filter((c) => c.label !== "Disk").map((c) => this.control(c));
-    this.rental = h("select", { onchange: () => this.ask() }, rentals.map((r) => h("option", { value: r }, r)));
-    this.disk = this.number("disk, GB", 8, 10, () => this.diskChanged());
-    this.hours = this.number("hours", 0.5, 0.5, () => this.ask());
+    this.rental = h("select", { onchange: () => this.change() }, rentals.map((r) => h("option", { value: r }, r)));
+    this.disk = this.number("disk, GB", 8, () => this.diskChanged());
+    this.hours = this.number("hours", 0.5, () => this.change());
     this.text = h("input", { type: "text", spellcheck: false, autocomplete: "off", "aria-label": "query, as after %vast search", placeholder: "all that is verified and can be rented",
-      onchange: () => this.say({ do: "line", text: this.text.value }) });
+      onchange: () => this.say({ do: "line", line: this.text.value, seq: ++this.seq }) });
     this.copy = h("button", { type: "button", title: "copy the line", onclick: () => this.copied() }, "Copy");
     this.search = h("button", { type: "button", className: "vastnb-main", onclick: () => this.searchNow() }, "Search");
     this.badges = h("div", { className: "vastnb-badges" });
@@ -45,11 +45,12 @@ class Selector extends Face {
   }
 
   follows() {
-    return { _question: () => this.takeQuestion(), _table: () => { this.takeTable(); this.left(); }, _selected: () => this.takeChosen(), _models: () => this.drawLists() };
+    return { _question: () => this.takeQuestion(), _table: () => { this.takeTable(); this.left(); }, _selected: () => this.inUse() || this.takeChosen(), _models: () => this.drawLists() };
   }
 
   attach(model) {
     super.attach(model);
+    clearInterval(this.clockAge);
     this.clockAge = setInterval(() => this.drawAbout(), 30000);
     if (model.get("_about").market && !model.get("_about").asked && !this.askedOnce) this.searchNow();
     this.askedOnce = true;
@@ -59,8 +60,8 @@ class Selector extends Face {
 
   // ---------------------------------------------------------------- controls
 
-  number(label, min, step, act) {
-    return h("input", { type: "number", min, step: "any", "aria-label": label, oninput: throttled(act) });
+  number(label, min, act) {
+    return h("input", { type: "number", min, step: "any", "aria-label": label, oninput: act });
   }
 
   control(c) {
@@ -71,7 +72,7 @@ class Selector extends Face {
         draw: (ops) => { box.checked = Boolean(ops["="]); } };
     }
     const ends = c.ends.map((end) => {
-      const input = this.number(`${c.label} ${end === "low" ? "at least" : "at most"}`, 0, c.step, () => this.bound(c, end, input.value));
+      const input = this.number(`${c.label} ${end === "low" ? "at least" : "at most"}`, 0, () => this.bound(c, end, input.value));
       input.placeholder = end === "low" ? "min" : "max";
       return { signs: end === "low" ? LOW : HIGH, input };
     });
@@ -94,6 +95,12 @@ class Selector extends Face {
   set(c, ops) {
     if (Object.keys(ops).length) this.state[c.column] = ops;
     else delete this.state[c.column];
+    this.change();
+  }
+
+  /** From now on answers to earlier questions are out of date. */
+  change() {
+    this.seq += 1;
     this.filterSoon();
   }
 
@@ -162,7 +169,7 @@ class Selector extends Face {
     const question = { query: this.query(), rental: this.rental.value, disk_gb: Math.max(8, Number(this.disk.value) || 10), hours: Number(this.hours.value) || 1 };
     this.text.value = this.lineOf(question);
     this.asked = question;
-    this.say({ do: "ask", seq: ++this.seq, ...question });
+    this.say({ do: "ask", seq: this.seq, ...question });
     this.drawAbout();
   }
 
@@ -185,7 +192,8 @@ class Selector extends Face {
   }
 
   searchNow() {
-    this.order({ do: "search", line: this.text.value, refresh: !this.changed() });
+    this.filterSoon.now();
+    this.order({ do: "search", line: this.text.value, refresh: !this.changed(), seq: ++this.seq });
   }
 
   /** Whether the filters ask for something else than what is on the screen is the answer to. */
@@ -202,7 +210,11 @@ class Selector extends Face {
   }
 
   keyed(event) {
-    if (event.key === "Escape") event.target.closest("details[open]")?.removeAttribute("open");
+    const list = event.key === "Escape" && this.root.querySelector("details[open]");
+    if (list) {
+      list.open = false;
+      list.firstChild.focus();
+    }
     if (event.key !== "Enter" || event.target.tagName !== "INPUT" || event.target.type === "checkbox") return;
     event.preventDefault();
     if (this.model.get("_about").market) this.searchNow();
@@ -215,17 +227,27 @@ class Selector extends Face {
     const table = this.model.get("_table");
     this.count = table.rows;
     this.columns = Object.fromEntries(table.columns.map((c) => [c.name, unpack(c)]));
-    const names = this.model.get("_columns");
-    this.table.setColumns(names.filter((name) => name in this.columns).map((name) => this.columns[name]));
+    this.names ??= this.model.get("_columns");
+    this.table.setColumns(this.names.filter((name) => name in this.columns).map((name) => this.columns[name]));
     const { usd_per_hour: price, dlperf, gpu_name: gpu, num_gpus: gpus } = this.columns;
     this.scatter.setColumns(price, dlperf, (row) => `${gpus?.text(row) ?? 1} × ${gpu.text(row)} · $${price.text(row)}/h · DLPerf ${dlperf.text(row)}`);
-    this.menu.replaceChildren(...table.choices.map(({ name, head, meaning }) => {
-      const others = names.filter((other) => other !== name);
-      const box = h("input", { type: "checkbox", checked: names.includes(name), onchange: () => this.say({ do: "columns", names: box.checked ? [...others, name] : others }) });
+    this.drawMenu(table.choices);
+    if (table.version !== this.version) this.takeChosen();
+    this.version = table.version;
+    this.filter();
+  }
+
+  drawMenu(choices) {
+    const known = choices.map((c) => c.name).join();
+    if (known === this.known) return;
+    this.known = known;
+    this.menu.replaceChildren(...choices.map(({ name, head, meaning }) => {
+      const box = h("input", { type: "checkbox", checked: this.names.includes(name), onchange: () => {
+        this.names = this.names.filter((other) => other !== name).concat(box.checked ? name : []);
+        this.say({ do: "columns", names: this.names });
+      } });
       return h("label", { title: meaning }, box, h("span", {}, head), h("small", {}, name === head ? "" : name));
     }));
-    this.takeChosen();
-    this.filter();
   }
 
   takeChosen() {
@@ -235,7 +257,7 @@ class Selector extends Face {
   }
 
   choose() {
-    this.say({ do: "select", rows: [...this.table.chosen], version: this.model.get("_table").version });
+    this.say({ do: "select", rows: [...this.table.chosen], version: this.version });
     this.drawChosen();
   }
 

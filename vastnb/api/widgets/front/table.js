@@ -174,6 +174,7 @@ class Table {
     this.active = place;
     if (top < box.scrollTop) box.scrollTop = top;
     else if (top + ROW > box.scrollTop + box.clientHeight - head) box.scrollTop = top + ROW + head - box.clientHeight;
+    this.top = box.scrollTop;
     this.draw();
   }
 }
