@@ -30,13 +30,12 @@ _MOST_OUTPUT_BYTES = 4 * 2**20
 _KILL_TIMEOUT_S = 10.0
 _KEEPER = """\
 trap 'exit 143' TERM
-exec 3<&0 </dev/null
+exec 3<&0 4>&2 </dev/null 2>/dev/null
 (cat <&3 && kill -s KILL 0) &
-exec 3<&-
-[ ! -f onstart.sh ] || "$0" onstart.sh
+[ ! -f onstart.sh ] || "$0" onstart.sh 2>&4 3<&- 4>&-
 wait
 """
-"""What the container's first process does: it outlives the on-start script, but not the sandbox, which holds its input."""
+"""What the container's first process does: it says nothing and outlives the on-start script, but not the sandbox, which holds its input."""
 
 
 class Machines:
