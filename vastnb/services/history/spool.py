@@ -178,16 +178,16 @@ def _batch(offers: pd.DataFrame, snapshot: Snapshot) -> Any:
     import pyarrow as pa
 
     schema = arrow_schema("observations")
-    disk = snapshot.disk_gb or float("nan")
-    gpus = offers["gpu_usd_per_hour"]
-    with_disk = gpus + (offers["usd_per_hour"] - gpus) * _DISK_GB / disk if disk != _DISK_GB else offers["usd_per_hour"]
+    total, gpus = offers["usd_per_hour"], offers["gpu_usd_per_hour"]
+    scale = _DISK_GB / snapshot.disk_gb if snapshot.disk_gb else 0.0
+    price = total if scale == 1 else gpus + (total - gpus) * scale
     made: dict[str, Any] = {
         "snapshot": snapshot.snapshot,
         "seen_at": snapshot.seen_at,
         "holds": snapshot.holds,
         "rental": snapshot.rental,
         "disk_gb": snapshot.disk_gb,
-        "usd_per_gpu_hour": with_disk.fillna(gpus) / offers["num_gpus"].astype("float64"),
+        "usd_per_gpu_hour": price / offers["num_gpus"].astype("float64"),
     }
     made |= {name: offers[name].round(digits) for name, digits in _ROUNDED.items()}
     columns = [_column(pa, made.get(f.name, offers.get(f.name)), f.type, len(offers)) for f in schema]
