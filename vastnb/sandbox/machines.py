@@ -19,6 +19,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ class Machines:
             machine = self._machines.get(instance.id)
             if machine is not None:
                 machine.terminate()
-                self._in_the_background(lambda: machine.finish(self._grace_s))
+                self._in_the_background(partial(machine.finish, self._grace_s))
                 machine.clean = instance.row["actual_status"] == "recycling"
 
     def gone(self, instance: Instance) -> None:
@@ -88,7 +89,7 @@ class Machines:
         with self._lock:
             machine = self._machines.pop(instance.id, None)
             if machine is not None:
-                self._in_the_background(lambda: machine.remove(self._grace_s))
+                self._in_the_background(partial(machine.remove, self._grace_s))
 
     def shown(self, instance_id: int) -> Mapping[str, Any]:
         """Return nothing: its row is the sandbox's."""
@@ -120,7 +121,7 @@ class Machines:
             for machine in self._machines.values():
                 machine.terminate()
             for machine in self._machines.values():
-                self._in_the_background(lambda machine=machine: machine.finish(self._grace_s))  # type: ignore[misc]
+                self._in_the_background(partial(machine.finish, self._grace_s))
             self._machines.clear()
             root = self._root
         self.settle()
