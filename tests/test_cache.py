@@ -23,10 +23,11 @@ from redis import Redis
 from requests_cache import FileCache
 
 from vastnb.infra._httpx import httpx
-from vastnb.infra.cache import CachingTransport, Entry, Store, StoreInfo, identity, open_local, open_memory
+from vastnb.infra.cache import CachingTransport, Entry, Store, StoreInfo, identity
+from vastnb.infra.cache.codec import EntryCodec, serializer
 from vastnb.infra.cache.keys import cache_key
+from vastnb.infra.cache.local import open_local, open_memory
 from vastnb.infra.cache.shared import open_shared
-from vastnb.infra.cache.store import serializer
 from vastnb.infra.calls import Answer, Call, Effect, Keep, answer_of
 
 OFFERS = Call("search", Effect.READ, Keep.DISK, ttl_s=30, stale_if_error_s=600, tag="offers")
@@ -133,7 +134,11 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
         server = request.getfixturevalue("redis_server")
         made = open_shared(SecretStr(server.url), SecretStr(SIGNING_KEY), "vastnb:me")
     else:
-        made = FileCache(tmp_path / "files", serializer=serializer()) if request.param == "files" else open_memory()
+        made = (
+            FileCache(tmp_path / "files", serializer=serializer(EntryCodec()))
+            if request.param == "files"
+            else open_memory()
+        )
     yield made
     made.close()
 

@@ -28,8 +28,8 @@ from test_cache import SIGNING_KEY, RedisServer, World, told
 import vastnb
 from vastnb.errors import ConfigError
 from vastnb.infra.cache import Entry
+from vastnb.infra.cache.codec import EntryCodec, response_of
 from vastnb.infra.cache.shared import namespace, open_shared
-from vastnb.infra.cache.store import _EntryCodec, _response
 from vastnb.infra.config import CacheSettings, Settings, config_file, load_settings, trust_folder_file
 from vastnb.sandbox import Sandbox
 from vastnb.services.session import config_table
@@ -147,11 +147,11 @@ class Bomb:
 def forged(key: bytes, value: bytes, how: str, tmp_path: Path) -> bytes:
     """What somebody without the signing key can put where `value` was."""
     lie = Entry(200, (("x-vastnb-key", key.decode().removeprefix("vastnb:me:")),), b'{"offers": ["free"]}', time.time())
-    response = _response(lie, {"expires": time.time() + 999, "url": "http://127.0.0.1/"})
+    response = response_of(lie, {"expires": time.time() + 999, "url": "http://127.0.0.1/"})
     return {
         "pickle": pickle.dumps(Bomb(tmp_path / "planted")),
-        "unsigned": _EntryCodec().dumps(response),
-        "signed with another key": _EntryCodec("somebody else's key", 1).dumps(response),
+        "unsigned": EntryCodec().dumps(response),
+        "signed with another key": EntryCodec("somebody else's key", 1).dumps(response),
         "changed": value[:-1] + bytes([value[-1] ^ 1]),
         "cut short": value[:-3],
         "cut in the signature": value[:20],
@@ -222,8 +222,8 @@ def test_another_signing_key_shares_nothing(world: World, redis_server: RedisSer
 
 
 def test_a_long_signing_key_counts_whole() -> None:
-    response = _response(Entry(200, (), b"{}", 0.0), {"expires": None, "url": "u"})
-    one, other = (_EntryCodec("k" * 64 + end) for end in "ab")
+    response = response_of(Entry(200, (), b"{}", 0.0), {"expires": None, "url": "u"})
+    one, other = (EntryCodec("k" * 64 + end) for end in "ab")
 
     assert one.loads(one.dumps(response)) is not None
     assert other.loads(one.dumps(response)) is None
@@ -232,8 +232,8 @@ def test_a_long_signing_key_counts_whole() -> None:
 @given(body=st.binary(max_size=2000), place=st.integers(0, 10**6), flip=st.integers(1, 255), level=st.integers(0, 1))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_byte_of_a_signed_entry_can_be_changed(body: bytes, place: int, flip: int, level: int) -> None:
-    codec = _EntryCodec(SIGNING_KEY, level)
-    raw = bytearray(codec.dumps(_response(Entry(200, (("etag", "x"),), body, 1.5), {"expires": 9, "url": "u"})))
+    codec = EntryCodec(SIGNING_KEY, level)
+    raw = bytearray(codec.dumps(response_of(Entry(200, (("etag", "x"),), body, 1.5), {"expires": 9, "url": "u"})))
 
     came = codec.loads(bytes(raw))
     raw[place % len(raw)] ^= flip
@@ -248,7 +248,7 @@ def test_what_unpacks_to_more_than_it_states_is_not_unpacked() -> None:
     bomb = zlib.compress(bytes(50_000_000))
 
     tracemalloc.start()
-    found = _EntryCodec().loads(b"VNB2" + len(head).to_bytes(4, "big") + head + bomb)
+    found = EntryCodec().loads(b"VNB2" + len(head).to_bytes(4, "big") + head + bomb)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
@@ -381,7 +381,7 @@ def test_neither_a_key_nor_anything_of_an_account_reaches_redis_or_a_file(
     client.search_offers("num_gpus>=2", limit=5)
     client.gpu_names()
 
-    codec, kept = _EntryCodec(SIGNING_KEY, 1), redis_server.contents()
+    codec, kept = EntryCodec(SIGNING_KEY, 1), redis_server.contents()
     plain = b"".join(response.content + repr(response.headers).encode() for response in map(codec.loads, kept.values()))
     raw = b"".join(key + value for key, value in kept.items())
     files = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())

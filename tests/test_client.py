@@ -128,7 +128,8 @@ def test_an_unreadable_answer_is_not_given_twice(client: Client, sandbox: Sandbo
 def test_an_older_answer_stands_in_with_a_warning(
     make_client: MakeClient, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    names = make_client(sandbox).gpu_names()
+    with make_client(sandbox) as before:
+        names = before.gpu_names()
     assert not caplog.records
     sandbox.faults.add("503", times=None)
 

@@ -22,7 +22,8 @@ import pytest
 from requests_cache import BaseCache, DictStorage
 
 from vastnb.infra._httpx import httpx, open_wire
-from vastnb.infra.cache import CachingTransport, Store, identity, open_local
+from vastnb.infra.cache import CachingTransport, Store, identity
+from vastnb.infra.cache.local import open_local
 from vastnb.infra.calls import Call, Effect, Keep, answer_of
 from vastnb.infra.config import Settings
 from vastnb.infra.pacing import Pacer, PacingTransport
@@ -408,6 +409,7 @@ def test_a_stopped_kernel_that_holds_a_lock_hangs_nobody(
         rows = len(search("num_gpus=8", limit=10, client=here))
         took = time.monotonic() - began
         answer = fresh.wait_for("came")
+        fresh.process.wait(20)  # it keeps its answers after it has shown them
 
     holder.process.send_signal(signal.SIGCONT)
     assert (rows, answer["came"], holder.wait_for("came")["came"]) == (10, [10, 10], 10)

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from vastnb.errors import QuotaError, RateLimitError
 from vastnb.infra._httpx import httpx
-from vastnb.infra.cache import CachingTransport, Store, open_memory
+from vastnb.infra.cache import CachingTransport, Store
+from vastnb.infra.cache.local import open_memory
 from vastnb.infra.calls import Answer, Call, Effect, Keep, Wait, answer_of
 from vastnb.infra.pacing import Pacer, PacingTransport
 

@@ -4,27 +4,37 @@ requests-cache is used through its documented parts only (`BaseCache`, `SQLiteCa
 own key, its pickle and its session are not used; `docs/caching.md` says why.
 
 * `keys`: which requests are the same request.
+* `entry`, `codec`: what is kept of an answer, and its bytes.
 * `store`: entries in and out of a backend; a backend that fails is a miss.
-* `local`: the SQLite file of one user, private and never waited for.
+* `late`: a store whose backend is opened after the first answer.
+* `local`, `large`: the SQLite file of one user, private and never waited for; long entries are files beside it.
 * `shared`: the Redis of a team, where every entry is signed.
 * `transport`: the policy: fresh, stale, one flight for many callers.
+
+Loading this package does not load requests-cache.
 """
 
-from pathlib import Path
+from __future__ import annotations
 
-from requests_cache import BaseCache
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vastnb.errors import ConfigError
+from vastnb.infra.cache.entry import Entry
 from vastnb.infra.cache.keys import identity
-from vastnb.infra.cache.local import open_local, open_memory
-from vastnb.infra.cache.store import Entry, Store, StoreInfo
+from vastnb.infra.cache.late import LateStore, may_hold
+from vastnb.infra.cache.store import Store, StoreInfo
 from vastnb.infra.cache.transport import CachingTransport
 from vastnb.infra.config import CacheSettings
 
-__all__ = ["CachingTransport", "Entry", "Store", "StoreInfo", "identity", "open_backend", "open_local", "open_memory"]
+if TYPE_CHECKING:
+    from requests_cache import BaseCache
+
+__all__ = ["CachingTransport", "Entry", "Store", "StoreInfo", "identity", "market_store", "memory_store"]
 
 
-def open_backend(settings: CacheSettings, file: Path, *, account: str, local: bool) -> BaseCache:
+def market_store(settings: CacheSettings, file: Path, *, account: str, local: bool) -> Store:
     """Where `settings` say that public market data is kept.
 
     Parameters
@@ -44,11 +54,28 @@ def open_backend(settings: CacheSettings, file: Path, *, account: str, local: bo
         The backend is ``redis``, and something it needs is not there.
     """
     if settings.backend == "sqlite":
-        return open_local(file, max_mb=settings.max_mb)
+        return LateStore(partial(_open_local, file, settings.max_mb), partial(may_hold, file))
     if settings.backend != "redis":
-        return open_memory()
+        return memory_store()
     from vastnb.infra.cache.shared import namespace, open_shared
 
     if settings.redis_url is None or settings.signing_key is None:
         raise ConfigError("cache.backend redis needs cache.redis_url and cache.signing_key")
-    return open_shared(settings.redis_url, settings.signing_key, namespace(account, file=file, local=local))
+    return Store(open_shared(settings.redis_url, settings.signing_key, namespace(account, file=file, local=local)))
+
+
+def memory_store() -> Store:
+    """A store that lives as long as this process."""
+    return LateStore(_open_memory, lambda _key: False)
+
+
+def _open_local(file: Path, max_mb: int) -> BaseCache:
+    from vastnb.infra.cache.local import open_local
+
+    return open_local(file, max_mb=max_mb)
+
+
+def _open_memory() -> BaseCache:
+    from vastnb.infra.cache.local import open_memory
+
+    return open_memory()

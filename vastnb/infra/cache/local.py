@@ -3,7 +3,8 @@
 requests-cache 1.3 retries ``BEGIN IMMEDIATE`` for ever, whatever the error: a read-only file, or a suspended laptop that
 holds the lock, would hang every kernel. `_PatientDict` waits a second and then raises, which `Store` turns into a miss.
 
-The file does not grow for ever: what is over, then what is oldest, makes room for what comes (`_TrimmedDict`).
+It does not grow for ever: what is over, then what is oldest, makes room for what comes (`_TrimmedDict`). Long entries are files
+beside it (`large`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import ClassVar, NamedTuple
 
 from requests_cache import BaseCache, CachedResponse, SQLiteCache, SQLiteDict
 
-from vastnb.infra.cache.store import serializer
+from vastnb.infra.cache.codec import EntryCodec, serializer
+from vastnb.infra.cache.large import WORTH_A_FILE, LargeEntries
 
 __all__ = ["open_local", "open_memory"]
 
@@ -28,18 +30,19 @@ log = logging.getLogger("vastnb.cache")
 _BUSY_MS = 1000
 _WRITES_BETWEEN_LOOKS = 50
 _FULL_AGAIN = 0.8
-"""How much of what it may hold is left in a file after it was trimmed."""
+"""How much of what it may hold is left after it was trimmed."""
+_HALF_WRITTEN_S = 60.0
 
 
 class _PatientDict(SQLiteDict):
     """Waits for a lock as long as SQLite's busy time-out, then raises; rolls back on any exception, Ctrl-C included."""
 
-    def __init__(self, path: Path, table_name: str, *, with_codec: bool) -> None:
+    def __init__(self, path: Path, table_name: str, codec: EntryCodec | None = None) -> None:
         self._write_lock = threading.RLock()
         super().__init__(
             path,
             table_name=table_name,
-            serializer=serializer() if with_codec else None,
+            serializer=serializer(codec) if codec is not None else None,
             wal=True,
             busy_timeout=_BUSY_MS,
             timeout=_BUSY_MS / 1000,
@@ -93,35 +96,67 @@ def _to_go(rows: Iterable[_Row], excess: float) -> list[str]:
 
 
 class _TrimmedDict(_PatientDict):
-    """Looks at the size of its file now and then, and makes room where it is too large."""
+    """Keeps long entries beside the file, looks at the size of all now and then, and makes room where it is too large."""
 
     def __init__(self, path: Path, table_name: str, *, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        self._codec = EntryCodec()
+        self._large = LargeEntries(path)
         # A process that writes but once, as a shell command does, looks as well.
         self._writes, self._bytes = _WRITES_BETWEEN_LOOKS, 0
-        super().__init__(path, table_name, with_codec=True)
+        super().__init__(path, table_name, self._codec)
+
+    def __getitem__(self, key: str) -> CachedResponse:
+        try:
+            return super().__getitem__(key)  # type: ignore[no-any-return, no-untyped-call]
+        except KeyError:
+            kept = self._large.get(key)
+            if kept is None:
+                raise
+            return self.deserialize(key, kept)  # type: ignore[no-any-return]
 
     def __setitem__(self, key: str, value: CachedResponse) -> None:
-        super().__setitem__(key, value)  # type: ignore[no-untyped-call]
+        if value.size >= WORTH_A_FILE:
+            self._large.put(key, self._codec.parts(value))
+            super().bulk_delete([key])  # type: ignore[no-untyped-call]
+        else:
+            super().__setitem__(key, value)  # type: ignore[no-untyped-call]
+            self._large.delete([key])
         self._writes, self._bytes = self._writes + 1, self._bytes + value.size
         if self._writes >= _WRITES_BETWEEN_LOOKS or self._bytes > self._max_bytes / 10:
             self._writes = self._bytes = 0
             self._trim()
 
+    def __iter__(self) -> Iterator[str]:
+        return iter({*super().__iter__(), *self._large.keys()})  # type: ignore[no-untyped-call]
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def bulk_delete(self, keys: Iterable[str]) -> None:  # type: ignore[override]  # by value nobody deletes
+        """Delete the entries of `keys`, as far as they exist."""
+        keys = list(keys)
+        self._large.delete(keys)
+        super().bulk_delete(keys)  # type: ignore[no-untyped-call]
+
     def clear(self) -> None:
         """Delete all entries and give their room back; other kernels never find the table gone."""
-        self.bulk_delete(list(self))  # type: ignore[no-untyped-call]
+        self.bulk_delete(self)
         with self.connection() as connection:
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def size(self) -> int:
+        """Bytes of the file and of those beside it."""
+        return int(super().size()) + self._large.size()
+
     def _trim(self) -> None:
+        self._large.sweep(time.time() - _HALF_WRITTEN_S)
         if self.size() <= self._max_bytes:
             return
-        used = self._used_bytes()
+        used = self._used_bytes() + self._large.size()
         if used > self._max_bytes:
-            keys = _to_go(map(self._row, list(self)), used - _FULL_AGAIN * self._max_bytes)
-            self.bulk_delete(keys)  # type: ignore[no-untyped-call]
+            self.bulk_delete(_to_go(map(self._row, list(self)), used - _FULL_AGAIN * self._max_bytes))
 
     def _used_bytes(self) -> int:
         """The size of the file without the room that deleted entries left: only VACUUM would make it smaller."""
@@ -146,7 +181,7 @@ class _PatientCache(SQLiteCache):
     def __init__(self, path: Path, max_bytes: int) -> None:
         BaseCache.__init__(self, cache_name=str(path))
         self.responses = _TrimmedDict(path, "responses", max_bytes=max_bytes)
-        self.redirects = _PatientDict(path, "redirects", with_codec=False)
+        self.redirects = _PatientDict(path, "redirects")
         self.where = str(path)
 
     def clear(self) -> None:

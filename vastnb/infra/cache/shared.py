@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from requests_cache import CachedResponse, RedisCache, RedisDict
 
 from vastnb.errors import ConfigError
-from vastnb.infra.cache.store import serializer
+from vastnb.infra.cache.codec import EntryCodec, serializer
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -52,7 +52,7 @@ class _SharedCache(RedisCache):
     kind: ClassVar[str] = "redis"
 
     def __init__(self, space: str, connection: Redis, secret: str, where: str) -> None:
-        codec: dict[str, Any] = {"serializer": serializer(secret, level=_LEVEL), "ttl_offset": 0}
+        codec: dict[str, Any] = {"serializer": serializer(EntryCodec(secret, _LEVEL)), "ttl_offset": 0}
         super().__init__(space, connection=connection, **codec)
         self.responses = _SharedDict(space, connection=connection, **codec)
         self.where = where

@@ -1,55 +1,37 @@
 """A requests-cache backend seen as a store of plain entries.
 
 It never raises: a backend that is locked, full, corrupt or gone costs a miss and one warning in the log, and after three
-failures in a row of one kind (reading, writing, dropping, ...) that kind is left alone for a minute. Entries are never pickled:
-reading a cache cannot run code. What is no entry of ours, or was kept for another key, is a miss as well.
+failures in a row of one kind (reading, writing, dropping, ...) that kind is left alone for a minute. What is no entry of ours, or
+was kept for another key, is a miss as well.
+
+requests-cache itself is loaded with the backend, not with this module: see `late`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
 import logging
 import threading
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from requests.structures import CaseInsensitiveDict
-from requests_cache import BaseCache, CachedRequest, CachedResponse, DictStorage, SerializerPipeline, Stage
+from vastnb.infra.cache.entry import LARGEST_BODY, Entry
 
-__all__ = ["Entry", "Store", "StoreInfo", "serializer"]
+if TYPE_CHECKING:
+    from requests_cache import BaseCache
+
+__all__ = ["Store", "StoreInfo", "nothing"]
 
 log = logging.getLogger("vastnb.cache")
-# requests-cache logs what it cannot do as errors; for us that is a miss, and this module says so once.
-logging.getLogger("requests_cache").addHandler(logging.NullHandler())
 
-_MAGIC = b"VNB2"
-"""Another form of entries needs another `keys._SCHEMA` too, or two versions that share a cache spoil each other's entries."""
-_MAC_BYTES = 32
-_WORTH_PACKING = 512
-_LARGEST_BODY = 64 << 20
 _KEPT_FOR = "x-vastnb-key"
 """The header that holds the key an entry was kept for, so that a signature covers the key too."""
 _FAILURES = 3
 _PAUSE_S = 60.0
 _ABSENT: Any = object()
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One kept answer."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-    created: float
-    """When the request was sent, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,98 +43,13 @@ class StoreInfo:
     """A path or an address, without secrets."""
     entries: int | None = None
     size_bytes: int | None = None
-    """Of the file; elsewhere of the bodies."""
+    """Of the files; elsewhere of the bodies."""
     oldest: datetime | None = None
     newest: datetime | None = None
 
 
-class _EntryCodec:
-    """`CachedResponse` <-> bytes: magic, signature, length of the head, head as JSON, body as it came or packed.
-
-    Parameters
-    ----------
-    secret
-        What entries are signed with; without it they are not, which does for a file that only its user can write.
-    level
-        How hard zlib tries on bodies above 512 bytes; 0 leaves them as they are.
-    """
-
-    def __init__(self, secret: str | None = None, level: int = 0) -> None:
-        # A key of blake2b has at most 64 bytes; a longer secret counts whole this way.
-        self._key = None if secret is None else hashlib.blake2b(secret.encode(), person=b"vastnb-signing").digest()
-        self._level = level
-
-    def dumps(self, response: CachedResponse) -> bytes:
-        body = response.content or b""
-        packed = self._level > 0 and len(body) > _WORTH_PACKING
-        head = json.dumps(
-            {
-                "status": response.status_code,
-                "headers": dict(response.headers),
-                "url": response.url,
-                "created": response.created_at.timestamp(),
-                "expires": response.expires_unix,
-                "length": len(body),
-                "packed": packed,
-            },
-            separators=(",", ":"),
-        ).encode()
-        signed = len(head).to_bytes(4, "big") + head + (zlib.compress(body, self._level) if packed else body)
-        return _MAGIC + self._signature(signed) + signed
-
-    def loads(self, value: Any) -> CachedResponse | None:
-        """The response, or None for what is no entry of ours: raising would make requests-cache log an error of its own."""
-        try:
-            return self._read(value.encode("latin-1", "replace") if isinstance(value, str) else bytes(value))
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, zlib.error) as error:
-            log.debug("no entry of ours: %s: %s", type(error).__name__, error)
-            return None
-
-    def _read(self, raw: bytes) -> CachedResponse:
-        if raw[:4] != _MAGIC:
-            raise ValueError("another form")
-        begin = 4 + (_MAC_BYTES if self._key else 0)
-        if not hmac.compare_digest(raw[4:begin], self._signature(raw[begin:])):
-            raise ValueError("not signed with this key")
-        start = begin + 4 + int.from_bytes(raw[begin : begin + 4], "big")
-        head, body = json.loads(raw[begin + 4 : start]), raw[start:]
-        if head["packed"]:
-            body = zlib.decompressobj().decompress(body, min(head["length"], _LARGEST_BODY) + 1)
-        if len(body) != head["length"]:
-            raise ValueError("not of the length that it states")
-        return _response(Entry(head["status"], tuple(head["headers"].items()), body, head["created"]), head)
-
-    def _signature(self, signed: bytes) -> bytes:
-        if self._key is None:
-            return b""
-        return hashlib.blake2b(signed, key=self._key, digest_size=_MAC_BYTES, person=b"vastnb-" + _MAGIC).digest()
-
-
-def serializer(secret: str | None = None, *, level: int = 0) -> SerializerPipeline:
-    """The codec for requests-cache backends that store bytes.
-
-    Parameters
-    ----------
-    secret
-        What entries are signed with; needed where others can write.
-    level
-        How hard bodies above 512 bytes are packed, 0 (not) to 9.
-    """
-    return SerializerPipeline([Stage(_EntryCodec(secret, level))], name="vastnb-entry", is_binary=True)
-
-
-def _response(entry: Entry, head: dict[str, Any]) -> CachedResponse:
-    expires = head["expires"]
-    return CachedResponse(
-        content=entry.body,
-        status_code=entry.status,
-        headers=CaseInsensitiveDict(entry.headers),
-        url=head["url"],
-        encoding="utf-8",
-        created_at=datetime.fromtimestamp(entry.created, UTC),
-        expires=None if expires is None else datetime.fromtimestamp(expires, UTC),
-        request=CachedRequest(method="", url=head["url"]),
-    )
+def nothing() -> None:
+    """Do nothing."""
 
 
 class Store:
@@ -161,7 +58,8 @@ class Store:
     Parameters
     ----------
     backend
-        Any requests-cache backend; those that store bytes must have been given `serializer`.
+        Any requests-cache backend, or what opens one when it is first needed; those that store bytes must have been given a
+        `codec.serializer`.
     clock
         Seconds that never go back.
 
@@ -171,14 +69,29 @@ class Store:
         How often `load` found an entry, of whatever age, and how often it did not.
     """
 
-    def __init__(self, backend: BaseCache, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.backend = backend
+    def __init__(
+        self, backend: BaseCache | Callable[[], BaseCache], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.hits = self.misses = 0
+        self._backend, self._opening = backend, threading.Lock()
         self._clock = clock
         self._failures: dict[str, int] = {}
         self._off_until: dict[str, float] = {}
         self._odd = 0
         self._lock = threading.Lock()
+
+    @property
+    def backend(self) -> BaseCache:
+        """The backend, opened."""
+        with self._opening:
+            if callable(self._backend):
+                self._backend = self._backend()
+            return self._backend
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the backend has been opened."""
+        return not callable(self._backend)
 
     def load(self, key: str, *, again: bool = False) -> Entry | None:
         """The entry at `key`, or None; that it is missing is not counted where it is looked for `again`."""
@@ -193,22 +106,20 @@ class Store:
             headers = tuple((name, value) for name, value in kept.headers.items() if name != _KEPT_FOR)
             return Entry(kept.status_code, headers, kept.content or b"", kept.created_at.timestamp())
 
-        entry = self._guarded("reading", read, None)
-        with self._lock:
-            self.hits += entry is not None
-            self.misses += entry is None and not again
-        return entry
+        return self._counted(self._guarded("reading", read, None), again)
 
-    def save(self, key: str, entry: Entry, *, keep_s: float, url: str) -> None:
-        """Keep `entry` at `key` for `keep_s` seconds from its creation."""
-        if len(entry.body) > _LARGEST_BODY:
-            return
+    def save(self, key: str, entry: Entry, *, keep_s: float, url: str, then: Callable[[], object] = nothing) -> None:
+        """Keep `entry` at `key` for `keep_s` seconds from its creation; call `then` when that is done, or failed."""
         bound = Entry(entry.status, (*entry.headers, (_KEPT_FOR, key)), entry.body, entry.created)
 
         def write() -> None:
-            self.backend.responses[key] = _response(bound, {"expires": entry.created + keep_s, "url": url})
+            from vastnb.infra.cache.codec import response_of
 
-        self._guarded("writing", write, None)
+            self.backend.responses[key] = response_of(bound, {"expires": entry.created + keep_s, "url": url})
+
+        if len(entry.body) <= LARGEST_BODY:
+            self._guarded("writing", write, None)
+        then()
 
     def drop(self, prefix: str) -> None:
         """Forget all entries whose key begins with `prefix`."""
@@ -226,6 +137,8 @@ class Store:
 
     def info(self) -> StoreInfo:
         """What the store holds. Reads every entry."""
+        from requests_cache import DictStorage
+
         responses = self.backend.responses
         memory = isinstance(responses, DictStorage)
         kind = "memory" if memory else getattr(self.backend, "kind", type(self.backend).__name__)
@@ -242,7 +155,14 @@ class Store:
 
     def close(self) -> None:
         """Close the backend."""
-        self._guarded("closing", self.backend.close, None)
+        if self.is_open:
+            self._guarded("closing", self.backend.close, None)
+
+    def _counted(self, entry: Entry | None, again: bool) -> Entry | None:
+        with self._lock:
+            self.hits += entry is not None
+            self.misses += entry is None and not again
+        return entry
 
     def _guarded(self, what: str, act: Callable[[], _T], otherwise: _T) -> _T:
         """One breaker for each kind of operation: a lock that only writers feel costs the readers nothing."""

@@ -20,8 +20,9 @@ import orjson
 
 from vastnb.errors import RateLimitError
 from vastnb.infra._httpx import httpx
+from vastnb.infra.cache.entry import Entry
 from vastnb.infra.cache.keys import cache_key, tag_prefix
-from vastnb.infra.cache.store import Entry, Store
+from vastnb.infra.cache.store import Store, nothing
 from vastnb.infra.calls import Answer, Call, Keep, answer_of, call_of
 
 __all__ = ["CachingTransport"]
@@ -151,16 +152,18 @@ class CachingTransport(httpx.BaseTransport):
             return _replay(entry, stale=False)
 
         request.extensions["vastnb.question"], request.extensions["vastnb.look"] = key, look
+        kept = None
         try:
             response = self._sent(request)
-            good = not answer_of(response).from_cache and _worth_keeping(response)
-            if good and epoch == self.epoch(call.tag):
-                headers = tuple((k, response.headers[k]) for k in _KEPT_HEADERS if k in response.headers)
-                entry = Entry(200, headers, response.content, answer_of(response).fetched_at)
-                url = str(request.url.copy_with(query=None))
-                store.save(key, entry, keep_s=call.ttl_s + call.stale_if_error_s, url=url)
+            if epoch == self.epoch(call.tag):
+                kept = _entry_of(response)
         finally:
-            request.extensions.pop("vastnb.done", lambda: None)()
+            done = request.extensions.pop("vastnb.done", nothing)
+            if kept is None:
+                done()
+        if kept is not None:
+            url = str(request.url.copy_with(query=None))
+            store.save(key, kept, keep_s=call.ttl_s + call.stale_if_error_s, url=url, then=done)
         return response
 
     def _sent(self, request: httpx.Request) -> httpx.Response:
@@ -173,6 +176,15 @@ class CachingTransport(httpx.BaseTransport):
 
     def _younger(self, entry: Entry, seconds: float) -> bool:
         return -_CLOCK_SKEW_S <= self._clock() - entry.created < seconds
+
+
+def _entry_of(response: httpx.Response) -> Entry | None:
+    """What is to be kept of an answer, or None."""
+    told = answer_of(response)
+    if told.from_cache or not _worth_keeping(response):
+        return None
+    headers = tuple((k, response.headers[k]) for k in _KEPT_HEADERS if k in response.headers)
+    return Entry(200, headers, response.content, told.fetched_at)
 
 
 def _replay(entry: Entry, *, stale: bool) -> httpx.Response:

@@ -8,16 +8,15 @@ without it nothing is written.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 import pandas as pd
+
+from vastnb.infra.files import write_whole
 
 try:
     import pyarrow as pa
@@ -48,7 +47,11 @@ def write(path: Path, frame: pd.DataFrame, head: Mapping[str, Any]) -> bool:
     parts.append(bytes(-sum(map(len, parts)) % _ALIGNED))
     for buffer in buffers:
         parts += [buffer, bytes(-len(buffer) % _ALIGNED)]
-    return _moved_into_place(path, parts)
+    try:
+        write_whole(path, parts)
+    except OSError:
+        return False
+    return True
 
 
 def read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]] | None:
@@ -65,23 +68,6 @@ def read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]] | None:
         return None
 
 
-def _moved_into_place(path: Path, parts: _Buffers) -> bool:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.writelines(parts)
-            Path(beside).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(beside).unlink()
-            raise
-    except OSError:
-        return False
-    return True
-
-
 def _packed(name: str, column: pd.Series) -> tuple[dict[str, Any], _Buffers] | None:
     kind = str(column.dtype)
     pack = _PACKERS.get(kind)
@@ -95,9 +81,14 @@ def _pack_masked(kind: str) -> Callable[[pd.Series], _Buffers]:
     fill: Any = 0 if kind == "int64" else False
 
     def pack(column: pd.Series) -> _Buffers:
-        return [column.to_numpy(dtype=kind, na_value=fill).tobytes(), column.isna().to_numpy().tobytes()]
+        return [_raw(column.to_numpy(dtype=kind, na_value=fill)), _raw(column.isna().to_numpy())]
 
     return pack
+
+
+def _raw(array: Any) -> memoryview | bytes:
+    """The bytes of `array`, not copied where they lie together."""
+    return np.ascontiguousarray(array).data.cast("B") if array.size else b""
 
 
 def _pack_texts(column: pd.Series) -> _Buffers | None:
@@ -114,7 +105,7 @@ def _pack_texts(column: pd.Series) -> _Buffers | None:
     return [
         memoryview(offsets)[: 8 * (len(array) + 1)],
         memoryview(data) if data is not None else b"",
-        absent.tobytes(),
+        _raw(absent),
     ]
 
 
@@ -126,11 +117,11 @@ def _pack_objects(column: pd.Series) -> _Buffers | None:
 
 
 _PACKERS: dict[str, Callable[[pd.Series], _Buffers | None]] = {
-    "float64": lambda c: [c.to_numpy().tobytes()],
+    "float64": lambda c: [_raw(c.to_numpy())],
     "Int64": _pack_masked("int64"),
     "boolean": _pack_masked("bool"),
     "str": _pack_texts,
-    "datetime64[us, UTC]": lambda c: [c.dt.tz_localize(None).to_numpy().view("int64").tobytes()],
+    "datetime64[us, UTC]": lambda c: [_raw(c.dt.tz_localize(None).to_numpy().view("int64"))],
     "object": _pack_objects,
 }
 
