@@ -1,4 +1,4 @@
-"""The sandbox's keys, variables and logs: over HTTP, and by the official client, unchanged."""
+"""The sandbox's keys, variables, logs and templates: over HTTP, and by the official client, unchanged."""
 
 import http.client
 import json
@@ -371,6 +371,53 @@ def test_an_api_key_acts_for_its_account_until_it_is_deleted(sandbox: Sandbox) -
     assert ask(sandbox, "POST", path, {"name": "x", "permissions": "all"}).json["error"] == "invalid_permissions"
 
 
+# Templates.
+
+
+def test_a_template_is_made_listed_rented_by_and_deleted(sandbox: Sandbox) -> None:
+    path, other = "/api/v0/template/", sandbox.add_account()
+    body = {"name": "mine", "image": "pytorch/pytorch:2.6.0", "env": "-e A=1 -e B=2 -p 80:80", "private": True}
+    body |= {"onstart": "echo on", "runtype": "ssh", "recommended_disk_space": "24", "readme": None}
+    made = ask(sandbox, "POST", path, body).json
+
+    assert made["msg"] == f"Template Created Successfully! New Template ID: {made['template']['id']}"
+    assert ask(sandbox, "POST", path, body).json["template"] == made["template"]
+    query = "?select_filters=" + urllib.parse.quote('{"name": {"eq": "mine"}}')
+    (row,) = ask(sandbox, "GET", path + query).json["templates"]
+    public = ask(sandbox, "GET", path, key=other).json["templates"]
+    assert set(row) == set(public[0]) and all(one["name"] != "mine" for one in public)
+    assert (row["image"], row["tag"], row["recommended_disk_space"]) == ("pytorch/pytorch", "2.6.0", 24.0)
+
+    number = rent(sandbox, image=None, disk=None, runtype=None, template_hash_id=row["hash_id"], env={"B": "3"})
+    (rented,) = [one for one in sandbox.instances if one["id"] == number]
+    assert rented["image_uuid"] == "pytorch/pytorch:2.6.0" and rented["disk_space"] == 24.0
+    assert rented["extra_env"] == [["A", "1"], ["B", "3"], ["-p 80:80", "1"]]
+    assert (rented["onstart"], rented["template_id"]) == ("echo on", made["template"]["id"])
+
+    gone = {"template_id": made["template"]["id"]}
+    assert ask(sandbox, "DELETE", path, gone, key=other).status == 404
+    assert ask(sandbox, "DELETE", path, gone).json == {"success": True}
+    assert ask(sandbox, "DELETE", path, {"hash_id": row["hash_id"]}).status == 404
+    assert ask(sandbox, "GET", path + query).json["templates"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[",
+        {"image": "x"},
+        {"name": " ", "image": "x"},
+        {"name": "x", "image": 3},
+        {"name": "x", "image": "x", "recommended_disk_space": "much"},
+        {"name": "x", "image": "x", "onstart": ["echo"]},
+        {"name": "x", "image": "x", "extra_filters": "gpu_ram>=24"},
+    ],
+)
+def test_a_template_that_cannot_be_meant_is_refused(sandbox: Sandbox, body: Any) -> None:
+    reply = ask(sandbox, "POST", "/api/v0/template/", body)
+    assert (reply.status, reply.json["error"]) == (400, "invalid_args")
+
+
 # The official client, unchanged.
 
 
@@ -406,7 +453,7 @@ def cli(sandbox: Sandbox, home: Path, *commands: list[str]) -> list[str]:
 def test_the_official_cli_drives_keys_variables_and_logs(sandbox: Sandbox, tmp_path: Path) -> None:
     pytest.importorskip("vastai", reason="the official client is not installed")
     number = rent(sandbox, onstart="echo hello")
-    created, listed, attached_, deleted, _, variables, printed, templates = cli(
+    created, listed, attached_, deleted, _, variables, printed, templates, made = cli(
         sandbox,
         tmp_path,
         ["create", "ssh-key", KEY],
@@ -417,6 +464,7 @@ def test_the_official_cli_drives_keys_variables_and_logs(sandbox: Sandbox, tmp_p
         ["show", "env-vars", "-s"],
         ["logs", str(number), "--tail", "2"],
         ["search", "templates", "name=ComfyUI"],
+        ["create", "template", "--name", "mine", "--image", "ubuntu:24.04", "--ssh", "--disk_space", "16.0"],
     )
 
     assert "'success': True" in created
@@ -425,7 +473,7 @@ def test_the_official_cli_drives_keys_variables_and_logs(sandbox: Sandbox, tmp_p
     assert deleted.strip() == "{'success': True}" and ask(sandbox, "GET", "/api/v0/ssh/").status == 404
     assert variables.splitlines()[:2] == ["Name: HF_TOKEN", "Value: hf_1"]
     assert printed.rstrip().splitlines()[-2:] == ["running /root/onstart.sh", "onstart.sh: done"]
-    assert "vastai/comfy" in templates
+    assert "vastai/comfy" in templates and "New Template: {" in made
 
 
 def test_the_official_sdk_executes_and_reads_logs(sandbox: Sandbox) -> None:

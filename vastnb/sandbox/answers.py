@@ -21,6 +21,7 @@ from .models import MODELS
 from .reads import Reads
 from .rentals import Backend, Desk, Rentals, Statements, VolumeDesk
 from .replies import Answer, Request, console_page, decoded, refusal, reply
+from .shelf import Shelf
 from .uploads import FOLDER, Uploads
 
 _CONTAINERS = frozenset({("GET", "/api/v0/instances/{id}/"), ("PUT", "/api/v0/instances/{id}/"),
@@ -49,6 +50,7 @@ class Service:
         self.market, self.clock, self.books, self.faults, self.rentals = market, clock, books, faults, rentals
         self.page_cap, self.defaults = page_cap, defaults
         self.uploads = Uploads(clock=clock, url=url)
+        shelf = Shelf(books=books, clock=clock)
         self.handlers: dict[tuple[str, str], Callable[[Request], Answer]] = {
             ("POST", "/api/v0/bundles/"): self.bundles,
             ("GET", "/api/v0/bundles/"): self.bundles,
@@ -57,12 +59,13 @@ class Service:
             ("GET", "/api/v0/gpu_types/"): self.gpu_types,
             ("GET", "/api/v0/users/current/"): self.current_user,
             ("GET", "/api/v0/instances/"): self.deprecated_instances,
-            **Reads(market=market, clock=clock, books=books, defaults=defaults).handlers,
+            **Reads(market=market, clock=clock, books=books, templates=shelf.rows, defaults=defaults).handlers,
+            **shelf.handlers,
             **Statements(rentals=rentals, books=books).handlers,
             **VolumeDesk(rentals=rentals, books=books).handlers,
             **Keys(rentals=rentals, books=books, clock=clock).handlers,
             **Logs(rentals=rentals, books=books, uploads=self.uploads, machines=machines).handlers,
-            **Desk(rentals=rentals, books=books, faults=faults, select=self._select).handlers,
+            **Desk(rentals=rentals, books=books, faults=faults, select=self._select, template=shelf.find).handlers,
         }
 
     def answer(self, endpoint: Endpoint | None, request: Request) -> Answer:

@@ -35,9 +35,16 @@ class Desk:
     """The handlers."""
 
     def __init__(
-        self, *, rentals: Rentals, books: Books, faults: Faults, select: Callable[[Any], tuple[View, Any]]
+        self,
+        *,
+        rentals: Rentals,
+        books: Books,
+        faults: Faults,
+        select: Callable[[Any], tuple[View, Any]],
+        template: Callable[[Any], Mapping[str, Any] | None],
     ) -> None:
         self._rentals, self._books, self._faults, self._select = rentals, books, faults, select
+        self._template = template
         self.handlers: dict[tuple[str, str], Handler] = {
             (method, path): guarded(rentals, handler)
             for method, path, handler in (
@@ -92,7 +99,7 @@ class Desk:
         if not ask_id.isdecimal():
             raise bad("error 400/3467: Invalid args: 'id' is required and must be a valid offer ID")
         number = int(ask_id)
-        wish = terms.wish(body)
+        wish = terms.wish(body, self._template)
         slot = self._rentable(number, wish)
         rentals.check_credit(account.id)
         volume_id = self._volume(account.id, wish, slot)

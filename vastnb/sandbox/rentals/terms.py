@@ -1,11 +1,9 @@
 """What a renter asks for: the body of a create request, read and checked, with its template merged in."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from vastnb.sandbox import templates
 
 MIN_DISK_GB = 8.0
 DEFAULT_DISK_GB = 10.0
@@ -52,8 +50,8 @@ class Wish:
     volume: Mapping[str, Any] | None
 
 
-def wish(body: Any) -> Wish:
-    """Return what a create request asks for.
+def wish(body: Any, template: Callable[[Any], Mapping[str, Any] | None]) -> Wish:
+    """Return what a create request asks for; ``template`` finds one by its hash.
 
     Raises
     ------
@@ -62,7 +60,7 @@ def wish(body: Any) -> Wish:
     """
     if not isinstance(body, Mapping):
         raise bad("Invalid json body")
-    given, template = _merged(body)
+    given, used = _merged(body, template)
     image = _text(given, "image")
     if not image or " " in image.strip():
         raise bad("Invalid args: 'image' is required and must be a docker image")
@@ -77,7 +75,7 @@ def wish(body: Any) -> Wish:
         onstart=_onstart(given),
         args=args,
         runtype=_text(given, "runtype") or ("args" if args else "ssh"),
-        template=template,
+        template=used,
         wants_running=_one_of(body, "target_state", _STATES) != "stopped",
         cancel_unavail=bool(body.get("cancel_unavail")),
         volume=_volume(body.get("volume_info")),
@@ -134,25 +132,26 @@ def _flags(words: list[str]) -> dict[str, str]:
     return found
 
 
-def _merged(body: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int, str, str] | None]:
+def _merged(
+    body: Mapping[str, Any], template: Callable[[Any], Mapping[str, Any] | None]
+) -> tuple[dict[str, Any], tuple[int, str, str] | None]:
     """Return the body over its template: a value that is sent wins, environments are merged by name."""
     wanted = body.get("template_hash_id")
     if wanted is None:
         return dict(body), None
-    for number, template in enumerate(templates.TEMPLATES):
-        template_id, hash_id = templates.identity(number)
-        if hash_id == wanted:
-            own = {
-                "image": f"{template.image}:{template.tag}",
-                "disk": template.disk_gb,
-                "runtype": template.runtype,
-                "onstart": template.onstart or None,
-                "args_str": template.args_str or None,
-            }
-            sent = {name: value for name, value in body.items() if value not in (None, "", {}, [])}
-            merged = own | sent | {"env": pairs(template.env) | pairs(body.get("env"))}
-            return merged, (template_id, hash_id, template.name)
-    raise bad(f"Invalid template hash or id {wanted!r}", "invalid_template")
+    row = template(wanted)
+    if row is None:
+        raise bad(f"Invalid template hash or id {wanted!r}", "invalid_template")
+    own = {
+        "image": f"{row['image']}:{row['tag']}",
+        "disk": row["recommended_disk_space"],
+        "runtype": row["runtype"],
+        "onstart": row["onstart"] or None,
+        "args_str": row["args_str"] or None,
+    }
+    sent = {name: value for name, value in body.items() if value not in (None, "", {}, [])}
+    merged = own | sent | {"env": pairs(row["env"]) | pairs(body.get("env"))}
+    return merged, (row["id"], row["hash_id"], row["name"])
 
 
 def _text(given: Mapping[str, Any], name: str) -> str | None:
