@@ -4,6 +4,7 @@ Whatever moves with time in the market is drawn here and not from a generator, b
 with a hash the market of next month is known without living through the days in between.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -38,10 +39,7 @@ def unit(seed: int, salt: str, who: ArrayLike, when: ArrayLike = 0) -> Floats:
     who, when
         Integers, broadcast against each other: a machine and the number of its period, say.
     """
-    word = splitmix64(np.array([seed % 2**64], dtype=np.uint64))
-    for start in range(0, len(salt), 8):
-        word = splitmix64(word ^ np.uint64(int.from_bytes(salt[start : start + 8].encode(), "little")))
-    word = splitmix64(word ^ _words(who))
+    word = splitmix64(_salted(seed, salt) ^ _words(who))
     word = splitmix64(word ^ _words(when))
     return (word >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
@@ -81,6 +79,14 @@ def pick(share: Floats, weights: ArrayLike) -> Ints:
 def period(now: float | Floats, length_s: NDArray[Any], phase_s: NDArray[Any]) -> Ints:
     """Return the number of the period of ``length_s`` that each one is in at ``now`` (one for all, or one for each)."""
     return np.asarray(np.floor((now + phase_s) / length_s), dtype=np.int64)
+
+
+@functools.lru_cache(maxsize=4096)
+def _salted(seed: int, salt: str) -> NDArray[np.uint64]:
+    word = splitmix64(np.array([seed % 2**64], dtype=np.uint64))
+    for start in range(0, len(salt), 8):
+        word = splitmix64(word ^ np.uint64(int.from_bytes(salt[start : start + 8].encode(), "little")))
+    return word
 
 
 def _words(numbers: ArrayLike) -> NDArray[np.uint64]:

@@ -3,10 +3,7 @@
 A function of (seed, machine, time) like the market itself, looked up for many times at once.
 """
 
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
 from .chance import Floats, Ints
 from .market import Market, State
@@ -15,24 +12,39 @@ _MINUTE_S = 60
 _PERIODS = ("bid", "reprice", "busy", "repair", "away")
 
 
-class Course(NamedTuple):
-    """A machine at some times, one entry for each."""
+class Course:
+    """A machine at some times, one entry for each; worked out when asked for.
 
-    host_bid: Floats
-    """What its host wants at least for one GPU and hour; a renter bids ``host_bid * num_gpus / 0.75``."""
-    busy: Ints
-    """How many of its GPUs others have rented, counted from the first."""
-    down_since: Floats
-    """When its outage began, -inf where there is none."""
+    Parameters
+    ----------
+    market
+        Whose machine.
+    machine
+        Its number in the layout.
+    times
+        Epoch seconds, each rounded down to its minute as offers are.
+    """
+
+    def __init__(self, market: Market, machine: int, times: Floats) -> None:
+        self._state = State(market, times // _MINUTE_S * _MINUTE_S, machine)
+
+    @property
+    def host_bid(self) -> Floats:
+        """What its host wants at least for one GPU and hour; a renter bids ``host_bid * num_gpus / 0.75``."""
+        return np.asarray(self._state.prices["host_bid"])
+
+    @property
+    def busy(self) -> Ints:
+        """How many of its GPUs others have rented, counted from the first."""
+        return self._state.busy
+
+    @property
+    def down_since(self) -> Floats:
+        """When its outage began, -inf where there is none."""
+        return self._state.down_since
 
 
-def course(market: Market, machine: int, times: Floats) -> Course:
-    """Return a machine at ``times`` (epoch seconds), each rounded down to its minute as offers are."""
-    state = State(market, times // _MINUTE_S * _MINUTE_S, machine)
-    return Course(state.prices["host_bid"], state.busy, state.down_since)
-
-
-def turns(market: Market, machine: int, after: float, until: float) -> NDArray[np.float64]:
+def turns(market: Market, machine: int, after: float, until: float) -> Floats:
     """Return the minutes after ``after``, up to ``until``, in which a machine's course may change, in order."""
     machines, hosts = market.layout.machines, market.layout.hosts
     host = machines["host"][machine]

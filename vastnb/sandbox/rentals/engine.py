@@ -22,7 +22,7 @@ import numpy as np
 
 from vastnb.sandbox.books import Account, BillLine, Books
 from vastnb.sandbox.clock import Clock
-from vastnb.sandbox.course import course
+from vastnb.sandbox.course import Course
 from vastnb.sandbox.market import Market
 
 from . import rows as shown
@@ -50,6 +50,7 @@ class Rentals:
         self._secret, self._backend, self._lag_s = secret, backend, listing_lag_s
         self.contracts = Registry()
         self._held: dict[int, frozenset[int]] = {}
+        self._courses: dict[int, tuple[tuple[float, float], Course]] = {}
         self._alarms: list[tuple[float, int]] = []
         self._later: list[tuple[float, int, Callable[[], object]]] = []
         self._purses: dict[int, Purse] = {}
@@ -108,9 +109,11 @@ class Rentals:
             return
         if rental.forced_until is not None and self.now >= rental.forced_until:
             rental.forced_until = None
-        if rental.until is not None and self.now >= rental.until:
+        went_on = rental.until is not None and self.now >= rental.until
+        if went_on:
             self._enter(rental, FOLLOWING[rental.phase])
-        self._settle(rental.contract.machine)
+        if not (went_on and rental.holds):
+            self._settle(rental.contract.machine)
         self._set_alarm(rental)
 
     def _end(self, rental: Rental) -> bool:
@@ -339,12 +342,12 @@ class Rentals:
         """Share out the GPUs of one machine as the market and the bids are now."""
         here = self.contracts.here(machine)
         if here:
-            found = course(self.market, machine, np.array([self.now]))
+            found = self._course(machine)
             for rental in here:
                 self._notice(rental, bool(found.down_since[0] > rental.contract.created_at))
-            taken = self._serve_on_demand(here, int(found.busy[0]))
+            taken = self._serve_on_demand(here, found)
             self._hold(machine, frozenset(taken))
-            self._serve_bids(here, taken, float(found.host_bid[0]))
+            self._serve_bids(here, taken, found)
         else:
             self._hold(machine, frozenset())
 
@@ -362,23 +365,30 @@ class Rentals:
             self._enter(rental, "stopped")
         self._set_alarm(rental)
 
-    def _serve_on_demand(self, here: Iterable[Rental], busy: int) -> set[int]:
+    def _course(self, machine: int) -> Course:
+        """Return a machine as it is in this minute; looked up once for all who ask."""
+        key = (self.now // 60, self.market.repriced[machine])
+        if self._courses.get(machine, (None, None))[0] != key:
+            self._courses[machine] = (key, Course(self.market, machine, np.array([self.now])))
+        return self._courses[machine][1]
+
+    def _serve_on_demand(self, here: Iterable[Rental], found: Course) -> set[int]:
         on_demand = [rental for rental in here if rental.bid is None]
         taken = {gpu for rental in on_demand if rental.holds for gpu in rental.contract.gpu_ids}
         waiting = [rental for rental in on_demand if rental.waits and not rental.offline]
         for rental in sorted(waiting, key=lambda r: (r.waiting_since, r.id)):
-            if rental.contract.start >= busy and taken.isdisjoint(rental.contract.gpu_ids):
+            if rental.contract.start >= found.busy[0] and taken.isdisjoint(rental.contract.gpu_ids):
                 taken.update(rental.contract.gpu_ids)
                 self._begin(rental)
                 self._set_alarm(rental)
         return taken
 
-    def _serve_bids(self, here: Iterable[Rental], taken: set[int], host_bid: float) -> None:
+    def _serve_bids(self, here: Iterable[Rental], taken: set[int], found: Course) -> None:
         bidding = [rental for rental in here if rental.bid is not None and not rental.offline]
         for rental in sorted(bidding, key=lambda r: (-(r.bid or 0.0), r.id)):
             if rental.phase in ("stopping", "ending", "stopped"):
                 continue
-            least = max(float(floor(rental.contract, np.array([host_bid]))[0]), rental.rival)
+            least = max(float(floor(rental.contract, found.host_bid)[0]), rental.rival)
             wins = (rental.bid or 0.0) >= least and taken.isdisjoint(rental.contract.gpu_ids)
             if wins:
                 taken.update(rental.contract.gpu_ids)
@@ -433,7 +443,7 @@ class Rentals:
     def min_bid(self, rental: Rental) -> float:
         """Return what must be bid now for its GPUs, in dollars per hour."""
         contract = rental.contract
-        found = course(self.market, contract.machine, np.array([self.now]))
+        found = self._course(contract.machine)
         others = [
             max(other.usd_per_hour, rental.bid or 0.0) + BID_MARGIN
             for other in self.contracts.here(contract.machine)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from vastnb.sandbox.chance import Floats
-from vastnb.sandbox.course import course, turns
+from vastnb.sandbox.course import Course, turns
 from vastnb.sandbox.market import Market
 
 from .rental import Contract, Rental
@@ -30,7 +30,7 @@ def floor(contract: Contract, host_bid: Floats) -> Floats:
 
 def _words(market: Market, rental: Rental, times: Floats) -> Floats:
     """Return what the market says of a machine at each time: offline, outbid, re-let (as far as it matters to it)."""
-    contract, found = rental.contract, course(market, rental.contract.machine, times)
+    contract, found = rental.contract, Course(market, rental.contract.machine, times)
     never = np.zeros(len(times), dtype=bool)
     outbid = never if rental.bid is None else floor(contract, found.host_bid) > rental.bid
     relet = found.busy > contract.start if rental.phase == "queued" and rental.bid is None else never

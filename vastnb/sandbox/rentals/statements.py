@@ -84,7 +84,7 @@ class Statements:
         rows = [
             {"id": number, "row": _invoice(number, line)}
             for number, line in lines
-            if times[0] <= line.at <= times[1] and _wants(wanted.get("service"), _service(line))
+            if times[0] <= int(line.at) <= times[1] and _wants(wanted.get("service"), _service(line))
         ]
         return _paged(rows, request.query, _INVOICES, MOST_CHARGES)
 
