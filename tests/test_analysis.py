@@ -267,7 +267,7 @@ def test_a_job_costs_its_hours_at_your_rate(offers: pd.DataFrame) -> None:
         hourly = offer.gpu_usd_per_hour + offer.storage_usd_per_gb_month * 50 / 720
         assert (row["units_per_s"], row["hours"]) == pytest.approx((rate, hours))
         assert row["usd_total"] == pytest.approx(hourly * hours + offer.inet_down_usd_per_gb * 20)
-        assert row["usd_per_unit"] == pytest.approx(row["usd_total"] / 1e8)
+        assert row["units_per_usd"] == pytest.approx(1e8 / row["usd_total"])
     assert found.usd_total.is_monotonic_increasing
     assert "no rate for RTX 5090" in frame_text(found)
 

@@ -14,7 +14,11 @@ import pytest
 import vastnb
 
 PUBLIC = [
-    "Client", "Instance", "LaunchSpec", "OfferSelector", "Quote", "Sandbox", "Settings", "__version__", "audit", "cache_info", "calls", "cheapest_for", "clear_cache", "compare", "errors", "fields", "frontier", "gpus", "history", "import_history", "instance", "instances", "launch", "load_ipython_extension", "market", "parse_query", "plot", "quote", "rent", "sample", "search", "searches", "sensitivity", "show", "unload_ipython_extension", "usd_per_job", "use",
+    "Client", "Event", "Instance", "LaunchSpec", "OfferSelector", "Quote", "Sandbox", "Settings", "__version__",
+    "audit", "cache_info", "calls", "cheapest_for", "clear_cache", "compare", "errors", "events", "fields",
+    "frontier", "gpus", "handlers", "history", "import_history", "instance", "instances", "launch",
+    "load_ipython_extension", "market", "on", "parse_query", "plot", "quote", "rent", "sample", "search", "searches",
+    "sensitivity", "show", "unload_ipython_extension", "usd_per_job", "use", "verify_webhook",
 ]  # fmt: skip
 
 
@@ -26,7 +30,7 @@ def submodules() -> list[str]:
 def test_the_public_names_are_these_and_sorted() -> None:
     assert vastnb.__all__ == PUBLIC == sorted(PUBLIC)
     assert set(PUBLIC) <= set(dir(vastnb))
-    assert set(vastnb._HOMES) | {"errors"} == set(PUBLIC)
+    assert {*vastnb._HOMES, *vastnb._MODULES} == set(PUBLIC)
 
 
 def test_no_public_function_has_the_name_of_a_submodule() -> None:
@@ -52,7 +56,7 @@ with vastnb.Sandbox(offers=50) as box, vastnb.Client(vastnb.Settings(url=box.url
     assert len(client.search_offers(limit=1)) == 1
 for name in vastnb.__all__:
     value = getattr(vastnb, name)
-    assert inspect.isfunction(value) or inspect.isclass(value) or name in ("errors", "__version__"), name
+    assert inspect.isfunction(value) or inspect.isclass(value) or name in ("errors", "handlers", "__version__"), name
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
 

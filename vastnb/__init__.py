@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from vastnb.api.widgets import OfferSelector
     from vastnb.infra.config import Settings
     from vastnb.sandbox import Sandbox
+    from vastnb.services import handlers
     from vastnb.services.catalogue import show
     from vastnb.services.costs import Quote, cheapest_for, compare, frontier, quote, sensitivity, usd_per_job
+    from vastnb.services.events import Event, events, on
     from vastnb.services.history import history, import_history
     from vastnb.services.instances import Instance, LaunchSpec, audit, instance, instances, launch, rent
     from vastnb.services.many import searches
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
     from vastnb.services.sampling import sample
     from vastnb.services.session import use
     from vastnb.services.usage import cache_info, calls, clear_cache
+    from vastnb.services.webhooks import verify_webhook
     from vastnb.vast.client import Client
     from vastnb.vast.query import parse_query
     from vastnb.version import __version__
 
 __all__ = [
     "Client",
+    "Event",
     "Instance",
     "LaunchSpec",
     "OfferSelector",
@@ -47,9 +51,11 @@ __all__ = [
     "clear_cache",
     "compare",
     "errors",
+    "events",
     "fields",
     "frontier",
     "gpus",
+    "handlers",
     "history",
     "import_history",
     "instance",
@@ -57,6 +63,7 @@ __all__ = [
     "launch",
     "load_ipython_extension",
     "market",
+    "on",
     "parse_query",
     "plot",
     "quote",
@@ -69,6 +76,7 @@ __all__ = [
     "unload_ipython_extension",
     "usd_per_job",
     "use",
+    "verify_webhook",
 ]
 
 _HOMES = {
@@ -86,12 +94,15 @@ _HOMES = {
     "cache_info": "vastnb.services.usage",
     "clear_cache": "vastnb.services.usage",
     "calls": "vastnb.services.usage",
+    "Event": "vastnb.services.events",
+    "events": "vastnb.services.events",
     "fields": "vastnb.services.offers",
     "gpus": "vastnb.services.offers",
     "history": "vastnb.services.history",
     "import_history": "vastnb.services.history",
     "load_ipython_extension": "vastnb.api.magics",
     "market": "vastnb.services.market",
+    "on": "vastnb.services.events",
     "parse_query": "vastnb.vast.query",
     "plot": "vastnb.services.pictures",
     "sample": "vastnb.services.sampling",
@@ -100,12 +111,14 @@ _HOMES = {
     "show": "vastnb.services.catalogue",
     "unload_ipython_extension": "vastnb.api.magics",
     "use": "vastnb.services.session",
+    "verify_webhook": "vastnb.services.webhooks",
 }
+_MODULES = {"errors": "vastnb.errors", "handlers": "vastnb.services.handlers"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return importlib.import_module("vastnb.errors")
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     try:
         home = _HOMES[name]
     except KeyError:

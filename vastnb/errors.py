@@ -10,6 +10,7 @@
     ├── QueryError              a filter that cannot be right; nothing was sent
     ├── StateError              a file of ours that cannot be used
     │   └── NewerStateError     ... because a newer vastnb wrote it
+    ├── WebhookError            a delivery that is not Vast's, is too old, or is not what it should be
     ├── SandboxOfferError       an offer of the sandbox shown to a live account
     ├── LaunchError             a machine was not rented, or not as agreed
     │   ├── BudgetError         a cap would not hold
@@ -78,6 +79,7 @@ __all__ = [
     "StateError",
     "VastError",
     "WaitTimeoutError",
+    "WebhookError",
 ]
 
 
@@ -215,6 +217,26 @@ class SandboxOfferError(VastError):
 
     code = "sandbox_offer"
     default_hint = "search again after vastnb.use(...): sandbox offers exist in the sandbox only"
+
+
+class WebhookError(VastError):
+    """A webhook delivery must not be believed.
+
+    Parameters
+    ----------
+    message
+        What is wrong with it.
+    reason
+        ``signature``, ``age`` or ``body``.
+    more
+        As for `VastError`.
+    """
+
+    code = "webhook"
+
+    def __init__(self, message: str, *, reason: str, **more: Any) -> None:
+        super().__init__(message, **more)
+        self.reason = reason
 
 
 class LaunchError(VastError):

@@ -115,7 +115,7 @@ def price_performance(offers: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                           label=_said(name), backend="matplotlib")  # fmt: skip
     _frontier_line(axes, frontier(those, less="usd_per_hour", more="dlperf"))
     axes.set(xscale="log", yscale="log")
-    axes.margins(x=0.1)
+    axes.set_xlim(left=those["usd_per_hour"].min() / 3)  # room for the name of the cheapest
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:,g}")
     return _finished(axes, "price of GPUs and disk, $/h", "DLPerf, Vast's score of deep learning")
@@ -130,7 +130,7 @@ def _frontier_line(axes: Axes, best: pd.DataFrame) -> None:
         if all(abs(price[row] - price[n]) > 0.5 or abs(score[row] - score[n]) > 0.25 for n in named):
             named.append(row)
             axes.annotate(called[row], (10 ** price[row], 10 ** score[row]), xytext=(-4, 5), textcoords="offset points",
-                          ha="right" if row else "left", size=8, color=_GREY)  # fmt: skip
+                          ha="right", size=8, color=_GREY)  # fmt: skip
 
 
 def supply(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

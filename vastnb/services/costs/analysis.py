@@ -243,7 +243,7 @@ def usd_per_job(
     those = offers[known]
     rate = those["gpu_name"].map(rates).to_numpy(float) * (1 + scaling * (numbers(those, "num_gpus") - 1))
     frame = priced(those, job, units / rate / 3600 + setup_hours)
-    frame["units_per_s"], frame["usd_per_unit"] = rate, frame["usd_total"] / units
+    frame["units_per_s"], frame["units_per_usd"] = rate, units / frame["usd_total"]
     frame["gpu_ram_nominal_gb"] = numbers(those, "gpu_ram_nominal_gb")
     stay, notes = kept(len(frame), [(~_sellable(frame), _NO_PRICE)])
     ranked = frame[stay].sort_values("usd_total", kind="stable")

@@ -51,7 +51,7 @@ JOB_COSTS: tuple[Column, ...] = (
     number("hours", "", "hours that it runs", "h", head="Hours", form=",.2f"),
     number("usd_per_hour", "", "GPUs and disk, while it runs", "$/h", head="Price", form="usd"),
     number("units_per_s", "", "your rate, for all GPUs of the offer", "1/s", head="Rate", form=",.4g"),
-    number("usd_per_unit", "", "`usd_total` divided by the units of the job", "$", head="A unit", form=".3g"),
+    number("units_per_usd", "", "units of the job divided by `usd_total`", "1/$", head="For a dollar", form=",.0f"),
     _UNCERTAIN,
     *_PARTS,
     *_JOB,
