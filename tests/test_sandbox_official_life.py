@@ -118,7 +118,7 @@ def test_the_sdk_changes_prepays_and_reads_the_bills(sandbox: Sandbox, official:
     assert official.show_deposit(id=number)["refundable_deposit"] == 2
     assert official.show_instance(id=number)["label"] == "y"
     assert official.show_invoices_v1(charges=False, end_date=int(sandbox.clock.now()))["count"] == 2
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="deprecated"):
         rows = official.show_invoices(end_date="2100-01-01")["invoices"]
     assert {row["type"] for row in rows} == {"charge", "payment"}
     ask_id = next(offer["avail_vol_ask_id"] for offer in offers(sandbox) if offer["avail_vol_ask_id"])
