@@ -10,8 +10,8 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from vastnb.errors import QuotaError, RateLimitError
 from vastnb.infra._httpx import httpx
 from vastnb.infra.cache import CachingTransport, Store
 from vastnb.infra.cache.local import open_memory
-from vastnb.infra.calls import Answer, Call, Effect, Keep, Wait, answer_of
+from vastnb.infra.calls import Answer, Call, Effect, Keep, Limit, Wait, answer_of
 from vastnb.infra.pacing import Pacer, PacingTransport
 
 SEARCH = ((5, 10.0), (10, 60.0))
@@ -89,8 +89,42 @@ def test_two_kernels_never_take_the_same_slot(pacer: Pacer, tmp_path: Path, cloc
 
     waits = [p.reserve("me", ((1, 2.0),)) for p in (pacer, other, pacer, other)]
 
-    assert waits == pytest.approx([0.0, 2.2, 4.4, 6.6])
+    assert waits == pytest.approx([0.0, 2.25, 4.5, 6.75])
     other.shut()
+
+
+def test_between_reading_and_taking_a_slot_no_other_kernel_gets_in(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = (Pacer(tmp_path / "pacing.sqlite", clock=clock) for _ in range(2))
+    second.reserve("you", ())
+    others: list[Future[float]] = []
+
+    class Limits(tuple[Limit, ...]):
+        """Looked at when the slots have been read: then the other kernel comes."""
+
+        __slots__ = ()
+
+        def __iter__(self) -> Iterator[Limit]:
+            if not others:
+                others.append(pool.submit(second.reserve, "me", ((1, 2.0),)))
+                wait(others, timeout=0.3)
+            return super().__iter__()
+
+    with ThreadPoolExecutor(1) as pool:
+        waits = [first.reserve("me", Limits([(1, 2.0)])), others[0].result(5)]
+
+    assert waits == pytest.approx([0.0, 2.25])
+    assert caplog.records == []
+    first.shut()
+    second.shut()
+
+
+@pytest.mark.parametrize(("seconds", "apart"), [(1.0, 1.25), (2.0, 2.25), (5.5, 6.05), (60.0, 66.0)])
+def test_requests_are_a_tenth_and_at_least_a_quarter_of_a_second_further_apart_than_asked(
+    pacer: Pacer, seconds: float, apart: float
+) -> None:
+    assert [pacer.reserve("me", ((1, seconds),)) for _ in range(2)] == pytest.approx([0.0, apart])
 
 
 def test_endpoints_and_accounts_are_apart_and_a_push_back_of_the_account_holds_for_all(pacer: Pacer) -> None:
@@ -135,7 +169,7 @@ def test_a_file_that_cannot_be_used_paces_this_kernel_alone_with_one_warning(
 
     waits = [pacer.reserve("me", ((1, 2.0),)) for _ in range(2)]
 
-    assert waits == pytest.approx([0.0, 2.2])
+    assert waits == pytest.approx([0.0, 2.25])
     assert [r.levelname for r in caplog.records] == ["WARNING"]
     pacer.shut()
 
@@ -320,6 +354,31 @@ def test_what_another_kernel_is_asking_is_waited_for_and_not_asked_again(
     second.close()
 
 
+def test_a_question_is_claimed_for_ten_seconds_longer_than_its_asker_waits_for_a_slot(
+    tmp_path: Path, clock: Clock
+) -> None:
+    claimed: list[float] = []
+
+    def look(seconds: float = 0.0) -> None:
+        with sqlite3.connect(tmp_path / "p.sqlite") as db:
+            claimed.append(db.execute("select max(until) from flights").fetchone()[0] - clock.now)
+        db.close()
+        clock.sleep(seconds)
+
+    class Looking(Service):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            look()
+            return super().handle_request(request)
+
+    asking = kernel(tmp_path, clock, Looking(), open_memory(), look)
+    for number in range(2):
+        question = request()
+        asking.handle_request(httpx.Request("POST", question.url, json={"n": number}, extensions=question.extensions))
+    asking.close()
+
+    assert claimed == pytest.approx([10.0, 14.4, 10.0])
+
+
 def test_a_claim_of_a_dead_kernel_or_of_one_that_hangs_too_long_is_taken_over(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "p.sqlite"
     claim = f"import sys; from vastnb.infra.pacing import Pacer; print(Pacer(__import__('pathlib').Path({str(path)!r}), clock=lambda: {clock.now}).claim('q', 30.0))"
@@ -355,7 +414,7 @@ def test_a_stopped_kernel_that_holds_the_lock_hangs_nobody(tmp_path: Path) -> No
     try:
         pacer = Pacer(path)
         waits = [pacer.reserve("me", ((1, 2.0),)) for _ in range(3)]
-        assert waits == pytest.approx([0.0, 2.2, 4.4], abs=0.2)
+        assert waits == pytest.approx([0.0, 2.25, 4.5], abs=0.2)
         assert time.monotonic() - started < 3
         pacer.shut()
     finally:

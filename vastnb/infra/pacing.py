@@ -37,8 +37,11 @@ __all__ = ["Pacer", "PacingTransport"]
 log = logging.getLogger("vastnb.pacing")
 _T = TypeVar("_T")
 
-_MARGIN = 1.1
-"""Requests let through in order may arrive closer together than they left."""
+_MARGIN = 0.1
+_MARGIN_S = 0.25
+"""Requests let through in order may arrive closer together than they left: a tenth of a limit's time is added, and no less than this."""
+_LEASE_S = 10.0
+"""Who asks longer than this, and does not say so, may have been stopped: another kernel with the same question asks too."""
 _HORIZON_S = 120.0
 """No limit reaches further: what seems to is a clock that was set back."""
 _PUSH_BACK = 1.5
@@ -84,8 +87,8 @@ class Pacer:
         def act(db: sqlite3.Connection, now: float) -> float:
             times, not_before = _read(db, bucket, now)
             not_before = max(not_before, _read(db, shared, now)[1])
-            at = max([now, not_before, *(times[-n] + s * _MARGIN for n, s in limits if len(times) >= n)])
-            oldest = now - max((s for _, s in limits), default=0.0) * _MARGIN
+            at = max([now, not_before, *(times[-n] + _apart(s) for n, s in limits if len(times) >= n)])
+            oldest = now - max((_apart(s) for _, s in limits), default=0.0)
             _write(db, bucket, [*(t for t in times if t > oldest), at], not_before)
             return at - now
 
@@ -200,6 +203,10 @@ def _connect(path: Path | None) -> sqlite3.Connection:
     return db
 
 
+def _apart(seconds: float) -> float:
+    return seconds + max(seconds * _MARGIN, _MARGIN_S)
+
+
 def _read(db: sqlite3.Connection, bucket: str, now: float) -> tuple[list[float], float]:
     row = db.execute("select times, not_before from slots where bucket = ?", (bucket,)).fetchone()
     if row is None:
@@ -271,7 +278,7 @@ class PacingTransport(httpx.BaseTransport):
         """The answer that another kernel is fetching just now, once it is in the cache."""
         patience = float(request.extensions.get("timeout", {}).get("read") or 30.0) + 5.0
         deadline = self._clock() + patience
-        while not self._pacer.claim(question, patience):
+        while not self._pacer.claim(question, min(patience, _LEASE_S)):
             self._sleep(_POLL_S)
             found = _looked_up(request)
             if found is not None or self._clock() > deadline:
@@ -302,6 +309,8 @@ class PacingTransport(httpx.BaseTransport):
     def _waited(self, request: httpx.Request, call: Call, bucket: str, seconds: float) -> httpx.Response | None:
         if self._on_wait is not None:
             self._on_wait(Wait(call.endpoint, seconds, _reason(call)))
+        if "vastnb.question" in request.extensions:
+            self._pacer.claim(request.extensions["vastnb.question"], seconds + _LEASE_S)
         self._sleep(seconds)
         found = _looked_up(request)
         if found is not None:
