@@ -1,5 +1,6 @@
 """Machines of the sandbox that really run: their on-start scripts, what they may ask, and that nothing is left of them."""
 
+import getpass
 import http.client
 import json
 import os
@@ -49,7 +50,7 @@ class Yard:
     """A sandbox whose machines really run."""
 
     def __init__(self, **options: Any) -> None:
-        self.machines = Machines(grace_s=options.pop("grace_s", 5.0))
+        self.machines = Machines(grace_s=options.pop("grace_s", 5.0), ssh=options.pop("ssh", False))
         self.sandbox = Sandbox(offers=60, seed=5, start=START, ssh_keys=[PUBLIC_KEY], machines=self.machines, **options)
 
     def rent(self, onstart: str = "", **more: Any) -> int:
@@ -356,3 +357,123 @@ def test_the_key_of_a_container_acts_on_its_own_machine_only(yard: Yard) -> None
 def test_one_set_of_machines_belongs_to_one_sandbox(yard: Yard) -> None:
     with pytest.raises(RuntimeError, match="make a Machines"):
         Sandbox(offers=10, machines=yard.machines).start()
+
+
+# Machines that one logs in to.
+
+needs_sshd = pytest.mark.skipif(
+    not all(map(shutil.which, ("ssh", "ssh-keygen")))
+    or not shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin"),
+    reason="there is no OpenSSH server",
+)
+
+
+class Client:
+    """An SSH client with a key pair of its own."""
+
+    def __init__(self, folder: Path, name: str = "key") -> None:
+        self._key = folder / name
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._key)], check=True)
+        self.public_key = self._key.with_suffix(".pub").read_text().strip()
+
+    def words(self, row: dict[str, Any], program: str = "ssh") -> list[str]:
+        """The command that reaches a machine by the fields of its row."""
+        options = ["-F", "none", "-i", str(self._key), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"]
+        options += ["-o", "StrictHostKeyChecking=accept-new", "-o", f"UserKnownHostsFile={self._key}.hosts"]
+        port = ["-p" if program == "ssh" else "-P", str(row["ssh_port"])]
+        return [program, *options, *port, *([f"{getpass.getuser()}@{row['ssh_host']}"] if program == "ssh" else [])]
+
+    def run(self, row: dict[str, Any], command: str) -> subprocess.CompletedProcess[bytes]:
+        """Run a command as soon as the server listens."""
+        words = [*self.words(row), command]
+
+        def tried() -> Any:
+            done = subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+            return None if b"Connection refused" in done.stderr else done
+
+        found: subprocess.CompletedProcess[bytes] = until(tried)
+        return found
+
+
+@pytest.fixture
+def ssh_yard(tmp_path: Path) -> Iterator[tuple[Yard, Client]]:
+    made, client = Yard(ssh=True), Client(tmp_path)
+    with made.sandbox:
+        status, _ = ask(made.sandbox, "POST", "/api/v0/ssh/", {"ssh_key": client.public_key})
+        assert status == 200
+        yield made, client
+
+
+@needs_sshd
+def test_a_registered_key_logs_in_to_the_machines_home_with_its_variables(ssh_yard: tuple[Yard, Client]) -> None:
+    yard, client = ssh_yard
+    number = yard.run("echo up", env={"GREETING": 'it\'s "good"\nday', "-p 80:80": "1"})
+    row = yard.row(number)
+    direct = row["ports"]["22/tcp"][0]
+    assert (row["ssh_host"], row["public_ipaddr"], str(row["ssh_port"])) == ("127.0.0.1", *direct.values())
+    assert "80/tcp" in row["ports"]
+
+    done = client.run(row, 'pwd; printf "%s|" "$GREETING" "$CONTAINER_ID" "$VAST_TCP_PORT_22" "$HOME"; exit 7')
+
+    home = yard.file(number, "root")
+    said = f'{home}\nit\'s "good"\nday|{number}|{row["ssh_port"]}|{home}|'
+    assert (done.returncode, done.stdout.decode()) == (7, said), done.stderr
+    (home / "data").write_bytes(bytes(range(256)) * 4000)
+    copy = yard.file(number, "tmp/copy")
+    batch = f"put {home / 'data'} ../tmp/copy\n"
+    subprocess.run(
+        [*client.words(row, "sftp"), "-b", "-", f"{getpass.getuser()}@127.0.0.1"],
+        input=batch.encode(),
+        check=True,
+        capture_output=True,
+    )
+    assert copy.read_bytes() == (home / "data").read_bytes()
+
+
+@needs_sshd
+def test_only_registered_and_attached_keys_log_in(ssh_yard: tuple[Yard, Client], tmp_path: Path) -> None:
+    yard, _ = ssh_yard
+    number, stranger = yard.run("echo 'ssh-rsa AAAA own' >>.ssh/authorized_keys; echo up"), Client(tmp_path, "other")
+    until(lambda: yard.printed(number))
+    row, path = yard.row(number), f"/api/v0/instances/{number}/ssh/"
+    assert b"Permission denied" in stranger.run(row, "true").stderr
+
+    assert ask(yard.sandbox, "POST", path, {"ssh_key": stranger.public_key})[0] == 200
+    assert stranger.run(row, "true").returncode == 0
+    keys = json.loads(ask(yard.sandbox, "GET", path)[1]["ssh_keys"])
+    (known,) = [key["id"] for key in keys if key["public_key"] == stranger.public_key]
+    assert ask(yard.sandbox, "DELETE", f"{path}{known}/")[0] == 200
+    assert stranger.run(row, "true").returncode == 255
+    assert "ssh-rsa AAAA own" in yard.file(number, "root/.ssh/authorized_keys").read_text()
+
+
+@needs_sshd
+def test_a_stop_cuts_connections_and_a_start_has_the_same_port_and_host_key(ssh_yard: tuple[Yard, Client]) -> None:
+    yard, client = ssh_yard
+    number = yard.run("")
+    row = yard.row(number)
+    assert client.run(row, "echo kept >file").returncode == 0
+    busy = subprocess.Popen(
+        [*client.words(row), "echo $$; sleep 600"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    idle = subprocess.Popen([*client.words(row), "-N"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert busy.stdout is not None
+    pid = busy.stdout.readline().decode().strip()
+
+    yard.manage(number, "stopped")
+    yard.machines.settle()
+
+    assert busy.wait(10) == idle.wait(10) == 255 and not alive(pid)
+    busy.stdout.close()
+    assert "ports" not in yard.row(number)
+    yard.manage(number, "running")
+    again = yard.row(number)
+    assert again["ssh_port"] == row["ssh_port"]
+    assert client.run(again, "cat file").stdout == b"kept\n"
+
+
+@needs_sshd
+def test_a_machine_for_an_images_own_command_has_no_server(ssh_yard: tuple[Yard, Client]) -> None:
+    yard, _ = ssh_yard
+    row = yard.row(yard.run("", runtype="args"))
+    assert row["ssh_host"] != "127.0.0.1" and "22/tcp" not in row["ports"]

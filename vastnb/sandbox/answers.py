@@ -63,7 +63,7 @@ class Service:
             **shelf.handlers,
             **Statements(rentals=rentals, books=books).handlers,
             **VolumeDesk(rentals=rentals, books=books).handlers,
-            **Keys(rentals=rentals, books=books, clock=clock).handlers,
+            **Keys(rentals=rentals, books=books, clock=clock, machines=machines).handlers,
             **Logs(rentals=rentals, books=books, uploads=self.uploads, machines=machines).handlers,
             **Desk(rentals=rentals, books=books, faults=faults, select=self._select, template=shelf.find).handlers,
         }

@@ -7,13 +7,14 @@ API key permits is kept, and permits everything.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from secrets import token_hex
 from typing import Any
 
 from .books import Account, Books, public_key
 from .clock import Clock
-from .rentals import Rentals
+from .rentals import Backend, Rentals
 from .rentals.guard import content, guarded
 from .rentals.terms import RefusedError, bad
 from .replies import Answer, Request, reply
@@ -30,8 +31,8 @@ _VALUE = re.compile(r"[a-zA-Z0-9_\-.]+")
 class Keys:
     """The handlers."""
 
-    def __init__(self, *, rentals: Rentals, books: Books, clock: Clock) -> None:
-        self._rentals, self._books, self._clock = rentals, books, clock
+    def __init__(self, *, rentals: Rentals, books: Books, clock: Clock, machines: Backend | None) -> None:
+        self._rentals, self._books, self._clock, self._machines = rentals, books, clock, machines
         self._permissions: dict[int, Any] = {}
         self.handlers: dict[tuple[str, str], Handler] = {
             (method, path): guarded(rentals, handler)
@@ -85,15 +86,27 @@ class Keys:
 
     def attach(self, request: Request) -> Answer:
         """Let a public key log in to a machine."""
-        self._books.admit(self._instance(request, request.path), self._account(request).id, _public_key(request))
+        instance_id, key = self._instance(request, request.path), _public_key(request)
+        with self._told(instance_id):
+            self._books.admit(instance_id, self._account(request).id, key)
         return reply({"success": True, "msg": "SSH key attached successfully"})
 
     def detach(self, request: Request) -> Answer:
         """Let a public key log in to a machine no more."""
         instance_id = self._instance(request, request.path.rstrip("/").rpartition("/")[0])
-        if not self._books.turn_away(instance_id, _number(request.last_part)):
+        with self._told(instance_id):
+            found = self._books.turn_away(instance_id, _number(request.last_part))
+        if not found:
             raise RefusedError(404, "no_such_ssh_key", "SSH key not found.")
         return reply({"success": True, "msg": "SSH key removed from instance."})
+
+    @contextmanager
+    def _told(self, instance_id: int) -> Iterator[None]:
+        """Tell what stands behind a machine which keys were changed meanwhile."""
+        before = tuple(self._books.admitted(instance_id).values())
+        yield
+        if self._machines is not None:
+            self._machines.admitted(instance_id, tuple(self._books.admitted(instance_id).values()), before)
 
     def _instance(self, request: Request, path: str) -> int:
         """Return the number in a path that ends in ``/{id}/ssh``."""

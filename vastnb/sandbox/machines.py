@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from .rentals import Instance
+from .sshd import ADDRESS, Sshd, authorize, program
 
 URL = "VAST_URL"
 """The variable by which a script finds the sandbox; the official client reads it too."""
@@ -33,6 +34,7 @@ _KEEPER = """\
 trap 'exit 143' TERM
 exec 3<&0 4>&2 </dev/null 2>/dev/null
 (cat <&3 && kill -s KILL 0) &
+[ $# -eq 0 ] || "$@" 2>&4 3<&- 4>&- &
 [ ! -f onstart.sh ] || "$0" onstart.sh 2>&4 3<&- 4>&-
 wait
 """
@@ -48,12 +50,16 @@ class Machines:
     ----------
     grace_s
         Real seconds between SIGTERM and the kill.
+    ssh
+        Whether one can log in to them (see :mod:`sshd`); an ``OSError`` if there is no OpenSSH server.
     """
 
-    def __init__(self, *, grace_s: float = 3.0) -> None:
+    def __init__(self, *, grace_s: float = 3.0, ssh: bool = False) -> None:
         if os.name != "posix":
             raise OSError("machines that really run need process groups: on Linux and macOS, not here")
-        self._grace_s = grace_s
+        if ssh:
+            program()
+        self._grace_s, self._ssh = grace_s, ssh
         self._lock = threading.RLock()
         self._url = ""
         self._machines: dict[int, _Machine] = {}
@@ -72,8 +78,9 @@ class Machines:
         """Run a container: its processes of before, should any be left, are killed first."""
         with self._lock:
             if self._is_open:
-                machine = self._machines.setdefault(instance.id, _Machine(self._root / str(instance.id)))
-                machine.start(instance, self._url)
+                if instance.id not in self._machines:
+                    self._machines[instance.id] = _Machine(self._root / str(instance.id), ssh=self._ssh)
+                self._machines[instance.id].start(instance, self._url)
 
     def stopped(self, instance: Instance) -> None:
         """End a container; its disk stays, unless it is made anew."""
@@ -91,9 +98,18 @@ class Machines:
             if machine is not None:
                 self._in_the_background(partial(machine.remove, self._grace_s))
 
+    def admitted(self, instance_id: int, keys: tuple[str, ...], before: tuple[str, ...]) -> None:
+        """Let other public keys log in than before."""
+        with self._lock:
+            machine = self._machines.get(instance_id)
+            if machine is not None:
+                authorize(machine.authorized_keys, keys, before)
+
     def shown(self, instance_id: int) -> Mapping[str, Any]:
-        """Return nothing: its row is the sandbox's."""
-        return {}
+        """Return where one logs in; nothing if one cannot."""
+        # Without a lock: a row may be wanted while a machine starts, and this only reads.
+        machine = self._machines.get(instance_id)
+        return {} if machine is None else machine.address
 
     def output(self, instance_id: int) -> bytes | None:
         """Return what a machine's processes have printed, the last megabytes of it."""
@@ -141,10 +157,14 @@ class Machines:
 class _Machine:
     """One machine's folder and, while its container runs, its processes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, ssh: bool) -> None:
         self._lock = threading.RLock()
         self._folder, self.disk, self._log = folder, folder / "disk", folder / "output.log"
         self._home = self.disk / "root"
+        self.authorized_keys = self._home / ".ssh" / "authorized_keys"
+        self._sshd = Sshd(folder / "sshd", self.authorized_keys) if ssh else None
+        self.address: dict[str, Any] = {}
+        """The fields of its row that tell where one logs in."""
         self._keeper: subprocess.Popen[bytes] | None = None
         self.clean = False
         """Whether its next container begins with an empty disk."""
@@ -161,16 +181,31 @@ class _Machine:
             folder.mkdir(parents=True, exist_ok=True)
         shell = shutil.which("bash") or "/bin/sh"
         self._write_script(instance)
+        authorize(self.authorized_keys, instance.ssh_keys)
+        server = self._serve(instance)
+        variables = environment(instance._replace(row={**instance.row, **self.address}), self.disk, url)
+        if server is not None:
+            server.prepare(variables, shell)
         with self._log.open("ab") as log:
             self._keeper = subprocess.Popen(  # noqa: S603 the renter's script is what this is for
-                [shell, "-c", _KEEPER, shell],
+                [shell, "-c", _KEEPER, shell, *(server.command if server else ())],
                 cwd=self._home,
-                env=environment(instance, self.disk, url),
+                env=variables,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+
+    def _serve(self, instance: Instance) -> Sshd | None:
+        """Return the server that lets in to a container, ``None`` if it has none; note its address."""
+        ports = dict(instance.row.get("ports", {}))
+        if self._sshd is None or "22/tcp" not in ports:
+            return None
+        port = self._sshd.port
+        ports["22/tcp"] = [{"HostIp": ADDRESS, "HostPort": str(port)}]
+        self.address = {"public_ipaddr": ADDRESS, "ssh_host": ADDRESS, "ssh_port": port, "ports": ports}
+        return self._sshd
 
     def _write_script(self, instance: Instance) -> None:
         """Write the on-start script as the row has it now; a container that runs an image's own command has none."""
@@ -183,6 +218,7 @@ class _Machine:
 
     def terminate(self) -> None:
         """Ask its processes to end."""
+        self.address.pop("ports", None)
         keeper = self._keeper
         if keeper is not None:
             self._signal(keeper, signal.SIGTERM)
@@ -217,7 +253,10 @@ class _Machine:
         return b""
 
     def _signal(self, keeper: subprocess.Popen[bytes], number: signal.Signals) -> None:
-        strays = [pid for pid in _living_in(self._home) if _group(pid) != keeper.pid]
+        # Once it has been waited for, its number may be another process's.
+        below = _below(keeper.pid) if keeper.returncode is None else set()
+        pids = below.union(_living_in(self._home))
+        strays = [pid for pid in pids if _group(pid) != keeper.pid]
         # macOS answers "not permitted" where only ended processes are left.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(keeper.pid, number)
@@ -266,6 +305,18 @@ def _living_in(home: Path) -> list[int]:
             if mark in (entry / "environ").read_bytes().split(b"\0"):
                 found.append(int(entry.name))
     return found
+
+
+def _below(pid: int) -> set[int]:
+    """Return the descendants of a process, which may have another ``HOME``, as an SSH session; nothing without ``/proc``."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parents[int(entry.name)] = int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
 
 
 def _group(pid: int) -> int:

@@ -41,6 +41,9 @@ class Backend(Protocol):
     def gone(self, instance: Instance) -> None:
         """Take note that the machine was destroyed with its disk; ``stopped`` came before if it ran."""
 
+    def admitted(self, instance_id: int, keys: tuple[str, ...], before: tuple[str, ...]) -> None:
+        """Take note that other public keys may log in than before."""
+
     def shown(self, instance_id: int) -> Mapping[str, Any]:
         """Return the fields of its row that this backend knows better (``ssh_host``, ``ssh_port``, ``ports``, ...)."""
 
