@@ -131,7 +131,7 @@ def test_what_is_no_frame_of_offers_is_refused(analysis: Any, what: Any) -> None
         (lambda df: market(df, by="colour"), "by must be of gpu, country, verification, got 'colour'"),
         (lambda df: market(df, by=[]), "by must be of"),
         (lambda df: market(df.drop(columns="machine_id")), "there is no column machine_id"),
-        (lambda df: market("RTX 4090"), "expected a frame of offers, got str"),
+        (lambda df: market("RTX 4090"), "expected a frame, got str"),
         (lambda df: frontier(df, less=()), "at least one column"),
         (lambda df: frontier(df, more="gpu_name"), "gpu_name is no column of numbers"),
     ],

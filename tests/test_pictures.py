@@ -279,6 +279,11 @@ def test_a_quote_is_shown_by_its_parts(offers: pd.DataFrame, made: Any) -> None:
     assert axes.get_title(loc="left").startswith(f"What the job costs{hours}")
 
 
+def test_quotes_without_any_total_are_nothing_to_draw(offers: pd.DataFrame) -> None:
+    with pytest.raises(errors.InputError, match="nothing to draw"):
+        plot(quote(offers.assign(gpu_usd_per_hour=np.nan)))  # type: ignore[arg-type]
+
+
 def test_a_line_does_not_bridge_what_was_not_seen() -> None:
     frame = prices_in_time()
 
@@ -290,6 +295,18 @@ def test_a_line_does_not_bridge_what_was_not_seen() -> None:
     assert whole.tolist() == frame.usd_per_gpu_hour_median[frame.gpu_name == "RTX 5090"].tolist()
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["RTX 4090 24 GB", "RTX 5090 24 GB"]
     assert len(axes.collections) == 2
+
+
+def test_two_kinds_of_rental_are_two_lines_and_a_row_that_is_there_twice_is_one_point() -> None:
+    frame = prices_in_time().assign(rental="on-demand")
+    both = pd.concat([frame, frame.head(3), frame.assign(rental="bid")], ignore_index=True)
+
+    axes = plot(both)
+
+    assert {text.get_text() for text in axes.get_legend().get_texts()} == {
+        f"RTX {model} 24 GB, {rental}" for model in (4090, 5090) for rental in ("on-demand", "bid")
+    }
+    assert len(axes.lines[0].get_xdata()) == len(axes.lines[2].get_xdata())  # type: ignore[arg-type]
 
 
 def test_prices_by_the_hour_of_the_day() -> None:

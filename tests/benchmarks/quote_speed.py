@@ -1,4 +1,4 @@
-"""How fast the price of a job is known for every offer of a large market: ``python tests/benchmarks/quote_speed.py``.
+"""How fast a large market is priced and analysed: ``python tests/benchmarks/quote_speed.py``.
 
 Medians of 21 rounds, in milliseconds, after a `gc.collect` each; the offers are the sandbox's. *Gaps* takes a twentieth of every
 price away, so that there is something to say about most offers. The aim is 50 ms for 20,000 offers.
@@ -52,14 +52,30 @@ def median_ms(act: Callable[[], Any]) -> float:
     return statistics.median(took[1:])
 
 
+def analyses(offers: pd.DataFrame) -> dict[str, Callable[[], Any]]:
+    """What follows from a price."""
+    rates = dict.fromkeys(offers["gpu_name"].unique(), 1000.0)
+    return {
+        "cheapest_for": lambda: vastnb.cheapest_for(offers, vram_gb=48, **JOB),
+        "usd_per_job": lambda: vastnb.usd_per_job(offers, rates, units=1e8),
+        "frontier": lambda: vastnb.frontier(offers),
+        "compare": lambda: vastnb.compare(offers),
+        "sensitivity": lambda: vastnb.sensitivity(offers, hours=10, disk_gb=50, download_gb=100),
+        "market": lambda: vastnb.market(offers),
+    }
+
+
 def main() -> None:
-    """Print a table."""
+    """Print two tables; the second is of the largest market."""
     print("| offers | quote | with gaps | as bids | aim |\n| --- | --- | --- | --- | --- |")
     for size in (64, 1000, 20_000):
         offers = market(size)
         frames = (offers, with_gaps(offers), offers.assign(rental="bid"))
         took = [median_ms(lambda frame=frame: vastnb.quote(frame, **JOB)) for frame in frames]
         print(f"| {size:,} | {' | '.join(f'{ms:.1f}' for ms in took)} | {AIM_MS if size == 20_000 else ''} |")
+    print(f"\n| {size:,} offers | ms |\n| --- | --- |")
+    for name, act in analyses(offers).items():
+        print(f"| {name} | {median_ms(act):.0f} |")
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ def price_parts(quotes: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     shown = quotes[quotes["usd_total"].notna()].head(_MOST_BARS)
     parts = _parts_of(shown)
     parts.index = [f"{name}  {offer}" for name, offer in zip(_machines(shown), shown["offer_id"], strict=True)]
-    axes = _axes(ax, quotes, f"What the job costs{_job_of(shown)}", rows=len(parts))
+    axes = _axes(ax, shown, f"What the job costs{_job_of(shown)}", rows=len(parts))
     _stacked(axes, parts)
     for row, total in enumerate(shown["usd_total"].tolist()):
         axes.annotate(
@@ -227,7 +227,8 @@ def price_band(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     need(history, "time", "hour_utc", "gpu_name", "gpu_ram_nominal_gb", "usd_per_gpu_hour_p10", "usd_per_gpu_hour_median", "usd_per_gpu_hour_p90")  # fmt: skip
     when = "time" if history["time"].notna().any() else "hour_utc"
     those = history[history[when].notna()]
-    those = those.assign(group=labels(those, ["gpu_name", "gpu_ram_nominal_gb"]))
+    several = ["rental"] if "rental" in those and those["rental"].nunique() > 1 else []
+    those = those.assign(group=labels(those, ["gpu_name", "gpu_ram_nominal_gb", *several]))
     groups = those["group"].value_counts(sort=False).index[:_MOST_GROUPS]
     axes = _axes(ax, those, "Price of one GPU: median, and 10 to 90 %")
     for name, color in zip(groups, _PALETTE, strict=False):
@@ -271,6 +272,7 @@ def _whole_steps(part: pd.DataFrame, when: str) -> pd.DataFrame:
     )
     at = part[when].dt.tz_localize(None) if when == "time" else part[when].astype("int64")
     figures = figures.set_axis(at.to_numpy(), axis=0).sort_index()
+    figures = figures[~figures.index.duplicated()]
     steps = figures.index[1:] - figures.index[:-1]
     if not len(steps):
         return figures

@@ -29,13 +29,11 @@ def need(frame: pd.DataFrame, *names: str) -> None:
     import pandas as pd
 
     if not isinstance(frame, pd.DataFrame):
-        raise InputError(f"expected a frame of offers, got {type(frame).__name__}", hint="vastnb.search(...) gives one")
+        raise InputError(f"expected a frame, got {type(frame).__name__}", hint="vastnb.search(...) gives one")
     lacking = [name for name in names if name not in frame.columns]
     if lacking:
         there = ", ".join(map(str, frame.columns[:8]))
-        raise InputError(
-            f"there is no column {lacking[0]}; the frame has {there} ...", hint="vastnb.search(...) has it"
-        )
+        raise InputError(f"there is no column {lacking[0]}; the frame has {there} ...")
 
 
 def numbers(frame: pd.DataFrame, name: str) -> Any:
