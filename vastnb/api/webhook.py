@@ -134,8 +134,6 @@ class _Handler(tornado.web.RequestHandler):
 
 @tornado.web.stream_request_body
 class _Deliveries(_Handler):
-    SUPPORTED_METHODS = ("POST",)
-
     def initialize(self, endpoint: Callable[[], Endpoint]) -> None:
         super().initialize(endpoint)
         self._body = bytearray()
@@ -176,8 +174,6 @@ class _Deliveries(_Handler):
 
 
 class _Health(_Handler):
-    SUPPORTED_METHODS = ("GET",)
-
     async def get(self) -> None:
         """Tell whether all is well."""
         told = await self.endpoint.health()
