@@ -207,14 +207,17 @@ def test_days_and_models_limit_what_is_shown(there: Client, box: Sandbox) -> Non
     assert last["time"].max() == everything["time"].max()
 
 
-def test_the_cheapest_hours_are_named(there: Client, box: Sandbox) -> None:
+def test_the_cheapest_hours_are_named_once_there_are_days_to_tell_from(there: Client, box: Sandbox) -> None:
+    observe(box, there, 10, "RTX 3090")
+    assert history("RTX 3090", client=there).attrs["vastnb"]["cheapest_hours_utc"] == {}
     observe(box, there, 50, "RTX 3090")
 
     frame = history("RTX 3090", client=there)
 
-    medians = frame.groupby("hour_utc").usd_per_gpu_hour_median.median().sort_values()
-    (line,) = notes(frame)
-    assert line.startswith("RTX 3090 24 GB: cheapest at " + ", ".join(f"{h:02d}" for h in sorted(medians.index[:3])))
+    medians = frame.groupby("hour_utc").usd_per_gpu_hour_median.median().sort_values(kind="stable")
+    cheapest = [int(hour) for hour in medians.index[:3]]
+    assert frame.attrs["vastnb"]["cheapest_hours_utc"] == {"RTX 3090 24 GB": cheapest}
+    assert notes(frame) == [f"RTX 3090 24 GB: cheapest at {', '.join(f'{hour:02d}' for hour in cheapest)} h UTC."]
 
 
 def test_a_clock_that_jumps_back_and_gaps_lose_nothing(there: Client, make_client: MakeClient, box: Sandbox) -> None:

@@ -260,14 +260,24 @@ def test_a_full_disk_takes_back_the_piece_and_the_next_answer_goes_on(
     assert len(rows_of(store)) == 2
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no limit on the size of files")
 def test_a_disk_that_is_full_for_packing_keeps_the_streams(tmp_path: Path) -> None:
-    store = Store(tmp_path / "history", str(tmp_path / "full"))
-    (tmp_path / "full").write_text("no folder")
-    spool.put(store, answers(0, 3))
+    import resource
 
-    with pytest.raises(errors.StateError, match="cannot be written"):
-        pack(store, today=True)
-    assert len(spool.read(spool.streams(store, "2026-06-01"))) == 3
+    store = store_in(tmp_path)
+    spool.put(store, answers(0, 3))
+    before = rows_of(store)
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, most))  # a write beyond that fails like one to a full disk
+    try:
+        with pytest.raises(errors.StateError, match="cannot be written"):
+            pack(store, today=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    assert rows_of(store) == before
+    assert is_repaired(store)
+    assert rows_of(store) == before
 
 
 def test_files_of_a_newer_vastnb_are_named_and_left(tmp_path: Path) -> None:
@@ -302,3 +312,15 @@ def test_the_oldest_days_make_room_and_their_figures_stay(tmp_path: Path) -> Non
     assert 1 <= len(days) < 5
     assert days[-1] == "2026-06-05"
     assert len(Window.of(store, EPOCH).figures("day", "true", [])) == 5
+
+
+def test_streams_that_nobody_packs_make_room_too(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    small = Store(store.folder, store.url, max_bytes=60_000)
+
+    for date in range(6):
+        spool.put(small, answers(12 * date, 6))
+
+    left = spool.dates(store)
+    assert left[-1] == "2026-06-06"
+    assert 1 < len([date for date in left if spool.streams(store, date)]) < 6

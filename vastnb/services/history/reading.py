@@ -27,8 +27,9 @@ By = Literal["hour", "day", "clock", "model"]
 _SPANS = {"hour": "hour", "day": "day", "clock": "hour", "model": "all"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _GROUP = ["gpu_name", "gpu_ram_nominal_gb"]
-_FEW_DAYS, _FEW_HOURS = 2, 12
+_FEW_DAYS, _FEW_HOURS = 3, 12
 """Below these, a cheapest hour would be chance."""
+_CHEAPEST = 3
 
 _LIFE = """
 with life as (
@@ -110,16 +111,15 @@ def history(
     if machine is not None:
         return _life(window, machine, {**about, "machine": machine, "notes": notes})
     frame = _figured(window, names, by, rental)
-    notes += _cheapest(frame, by) if len(frame) else _nothing(window, names, rental, days)
+    cheapest = _cheapest(frame) if _SPANS[by] == "hour" else {}
+    notes += [f"{name}: cheapest at {', '.join(f'{h:02d}' for h in hours)} h UTC." for name, hours in cheapest.items()][
+        :3
+    ]
+    notes += [] if len(frame) else _nothing(window, names, rental, days)
     if by == "clock":
         frame = _by_clock(frame)
-    frame.attrs["vastnb"] = {
-        "kind": "history",
-        **about,
-        "returned": len(frame),
-        "n": int(frame["n"].sum()),
-        "notes": notes,
-    }
+    about |= {"returned": len(frame), "n": int(frame["n"].sum()), "cheapest_hours_utc": cheapest, "notes": notes}
+    frame.attrs["vastnb"] = {"kind": "history", **about}
     return frame
 
 
@@ -181,18 +181,16 @@ def _by_clock(frame: pd.DataFrame) -> pd.DataFrame:
     return pinned(made.assign(time=None), "history")
 
 
-def _cheapest(frame: pd.DataFrame, by: str) -> list[str]:
-    """The hours of the day in which each model was cheapest, where there is enough to tell."""
-    if by not in ("hour", "clock") or frame["time"].dt.normalize().nunique() < _FEW_DAYS:
-        return []
-    lines = []
-    for (name, ram), part in list(frame.groupby(_GROUP))[:3]:
-        clock = part.groupby("hour_utc")["usd_per_gpu_hour_median"].median().sort_values()
+def _cheapest(frame: pd.DataFrame) -> dict[str, list[int]]:
+    """The three hours of the day (UTC) in which each model was cheapest, where there are enough to tell, the first the cheapest."""
+    if frame["time"].dt.normalize().nunique() < _FEW_DAYS:
+        return {}
+    found = {}
+    for (name, ram), part in frame.groupby(_GROUP):
+        clock = part.groupby("hour_utc")["usd_per_gpu_hour_median"].median().sort_values(kind="stable")
         if len(clock) >= _FEW_HOURS:
-            less = 1 - clock.iloc[:3].mean() / clock.median()
-            hours = ", ".join(f"{hour:02d}" for hour in sorted(clock.index[:3]))
-            lines.append(f"{name} {ram:g} GB: cheapest at {hours} h UTC, {less:.1%} under the day's median.")
-    return lines
+            found[f"{name} {ram:g} GB"] = [int(hour) for hour in clock.index[:_CHEAPEST]]
+    return found
 
 
 def _nothing(window: Window, names: Sequence[str], rental: str, days: float | None) -> list[str]:

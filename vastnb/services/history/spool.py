@@ -62,7 +62,7 @@ _META = b"snapshot"
 _ENDED = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 """How an Arrow stream ends that was closed."""
 _SILENT_S = 2 * 86400.0
-_lock = threading.Lock()
+_lock = threading.RLock()
 _open: dict[Path, Stream] = {}
 """The stream that this process writes, for each store."""
 _told: set[str] = set()
@@ -236,12 +236,11 @@ class Stream:
         self._flush()
 
     def close(self) -> None:
-        """End it, so that it may be packed and taken away."""
+        """End it, so that it may be packed and taken away; a full disk keeps it without a last word."""
         self._arrow.close()
-        try:
+        with suppress(OSError):
             self._flush()
-        finally:
-            os.close(self._fd)
+        os.close(self._fd)
 
     def leave(self) -> None:
         """Let go of it without a last word: it is another process's, or cannot be written."""
@@ -293,11 +292,27 @@ def _stream(store: Store, date: str) -> Stream:
     if found is not None:
         _end(store)
     store.name()
+    _make_room(store)
     try:
         made = _open[store.folder] = Stream(store.spool, date)
     except OSError as error:
         raise StateError(f"{store.spool} cannot be written: {error}", original=error) from error
     return made
+
+
+def _make_room(store: Store) -> None:
+    """Take the oldest streams away where nobody ever packs them and they have become too many."""
+    paths = [path for date in dates(store) for path in streams(store, date)]
+    with suppress(FileNotFoundError):  # another process is packing: it makes room
+        sizes = [path.stat().st_size for path in paths]
+        excess = sum(sizes) - store.max_bytes
+        for path, size in zip(paths, sizes, strict=True):
+            if excess > 0 and is_over(path):
+                path.unlink()
+                excess -= size
+                _say_once(
+                    "the history is full (history.max_mb): its oldest answers are gone; vastnb.history() packs them"
+                )
 
 
 def close(store: Store, date: str = "") -> None:
@@ -386,6 +401,9 @@ def is_over(path: Path) -> bool:
         file.seek(max(0, path.stat().st_size - len(_ENDED)))
         if file.read() == _ENDED:
             return True
+    if host == _host() and int(pid) == os.getpid():
+        with _lock:
+            return all(stream.path != path for stream in _open.values())
     if host == _host() and os.name != "nt":
         return not is_alive(int(pid))
     return time.time() - path.stat().st_mtime > _SILENT_S
