@@ -13,7 +13,7 @@ import pytest
 
 from vastnb import errors
 from vastnb.sandbox import Sandbox
-from vastnb.services.history import append, history
+from vastnb.services.history import append, history, import_history
 from vastnb.services.history.judging import judged
 from vastnb.services.history.packing import pack
 from vastnb.services.history.store import store_of
@@ -234,15 +234,34 @@ def test_a_clock_that_jumps_back_and_gaps_lose_nothing(there: Client, make_clien
     assert days["time"].dt.day.tolist() == [1, 2, 4]
 
 
-def test_days_older_than_the_window_are_pointed_at(there: Client, box: Sandbox) -> None:
-    observe(box, there, 1, "RTX 3090")
-    box.clock.step(days=40)
-    search("gpu_name=H200", client=there)
+def test_what_lies_before_the_window_is_pointed_at(there: Client, tmp_path: Path) -> None:
+    offer = {
+        "id": 1,
+        "machine_id": 7,
+        "gpu_name": "RTX 3090",
+        "num_gpus": 1,
+        "gpu_ram": 24576,
+        "dph_total": 0.2,
+        "dph_base": 0.2,
+    }
+    (tmp_path / "old.json").write_text(json.dumps({"seen_at": "2020-01-01", "offers": [offer]}))
+    live = Client(there.settings.model_copy(update={"url": "https://console.vast.ai"}), cache_folder=tmp_path / "live")
+    import_history(tmp_path / "old.json", holds="sample", client=live)
 
-    frame = history("RTX 3090", client=there)
+    frame = history("RTX 3090", client=live)
 
-    assert frame.empty
-    assert history("RTX 3090", days=None, client=there).n.sum() > 0
+    assert (
+        notes(frame)[0]
+        == "Nothing as new as that: the newest answer is of 2020-01-01. days=None goes back to the first."
+    )
+    assert history("RTX 3090", days=None, client=live).n.tolist() == [1]
+
+
+def test_a_sample_without_models_is_refused(ip: Any) -> None:
+    ip.run_line_magic("vast", "use sandbox offers=300 start=2026-06-01")
+
+    with pytest.raises(errors.CommandError, match="needs GPU models"):
+        ip.run_line_magic("vast", "history --sample")
 
 
 # ---------------------------------------------------------------- one machine

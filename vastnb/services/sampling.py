@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from vastnb.errors import InputError, QuotaError, RateLimitError
+from vastnb.errors import InputError, RateLimitError
 from vastnb.services.history.judging import judged
 from vastnb.services.history.packing import pack
 from vastnb.services.history.store import Store, require, store_of
@@ -99,7 +99,7 @@ def _pass(store: Store, client: Client, names: Sequence[str], rental: str, most:
         if not stopped:
             try:
                 row |= _one(store, client, name, rental, most)
-            except (QuotaError, RateLimitError) as error:
+            except RateLimitError as error:
                 stopped = row["note"] = f"not asked for: {error.message}"
         rows.append(row)
     return rows

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from vastnb.api.commands.model import Command, Door, arg
+from vastnb.errors import CommandError
 
 __all__ = ["OBSERVING_COMMANDS"]
 
@@ -15,6 +16,8 @@ def _history(args: argparse.Namespace, door: Door) -> Any:
     from vastnb.services.sampling import sample
 
     names = [name.strip() for name in " ".join(args.model).split(",") if name.strip()]
+    if args.sample and not names:
+        raise CommandError("history: --sample needs GPU models", hint="%vast history RTX_4090 --sample")
     if args.sample:
         sample(names, rental=args.rental, max_requests=args.max_requests)
     days = None if args.all else args.days

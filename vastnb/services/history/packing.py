@@ -26,6 +26,8 @@ from vastnb.services.history.store import Dataset, Store, arrow_schema, packing
 __all__ = ["pack", "table_of"]
 
 log = logging.getLogger("vastnb.history")
+_LONG = 1 << 20
+"""Bytes of streams that take as long to read as a chart may take; some hundred answers."""
 _SORTED = [(name, "ascending") for name in ("gpu_name", "machine_id", "offer_id", "rental", "seen_at")]
 
 
@@ -37,7 +39,7 @@ def pack(store: Store, *, today: bool = False) -> list[str]:
     store
         Whose streams.
     today
-        The newest day too.
+        The newest day too; without it, only if its streams have become long to read.
 
     Returns
     -------
@@ -52,7 +54,7 @@ def pack(store: Store, *, today: bool = False) -> list[str]:
         A file cannot be read or written; the streams are left as they are.
     """
     days = spool.dates(store)
-    days = days if today else days[:-1]
+    days = days if today or _is_long(store, days) else days[:-1]
     if not days:
         return []
     with packing(store) as allowed:
@@ -64,6 +66,10 @@ def pack(store: Store, *, today: bool = False) -> list[str]:
             _pack_day(store, dataset, name, date)
         _make_room(dataset, store.max_bytes, name)
     return days
+
+
+def _is_long(store: Store, days: Sequence[str]) -> bool:
+    return bool(days) and sum(path.stat().st_size for path in spool.streams(store, days[-1])) > _LONG
 
 
 def _pack_day(store: Store, dataset: Dataset, name: str, date: str) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from vastnb.errors import InputError, NewerStateError, StateError
 from vastnb.services.history.figures import database
 from vastnb.services.history.packing import pack
 from vastnb.services.history.store import Store, pinned, require, store_of
-from vastnb.services.history.window import Window, beginning
+from vastnb.services.history.window import Window, beginning, newest
 from vastnb.services.session import current
 from vastnb.vast.query import RENTALS
 from vastnb.vast.query.names import gpu_canonical
@@ -115,7 +115,7 @@ def history(
     notes += [f"{name}: cheapest at {', '.join(f'{h:02d}' for h in hours)} h UTC." for name, hours in cheapest.items()][
         :3
     ]
-    notes += [] if len(frame) else _nothing(window, names, rental, days)
+    notes += [] if len(frame) else _nothing(window, names, rental, newest(store))
     if by == "clock":
         frame = _by_clock(frame)
     about |= {"returned": len(frame), "n": int(frame["n"].sum()), "cheapest_hours_utc": cheapest, "notes": notes}
@@ -149,8 +149,8 @@ def _window(store: Store, client: Client, days: float | None, span: str) -> Wind
     """The last `days`. A service on this computer has a clock of its own: there they end with what it said last."""
     if days is None:
         return Window.of(store, _EPOCH)
-    newest = Window.of(store, _EPOCH).newest() if client.settings.local else None
-    return Window.of(store, beginning(newest or datetime.now(UTC), days * 86400, span))
+    end = newest(store) if client.settings.local else None
+    return Window.of(store, beginning(end or datetime.now(UTC), days * 86400, span))
 
 
 def _whence(client: Client, window: Window) -> dict[str, Any]:
@@ -193,22 +193,20 @@ def _cheapest(frame: pd.DataFrame) -> dict[str, list[int]]:
     return found
 
 
-def _nothing(window: Window, names: Sequence[str], rental: str, days: float | None) -> list[str]:
+def _nothing(window: Window, names: Sequence[str], rental: str, last: datetime | None) -> list[str]:
     """Why there is nothing, and what to run."""
     model = names[0] if names else "RTX 4090"
     run = f'vastnb.sample("{model}") or %vast history {model.replace(" ", "_")} --sample takes the first; more make a history.'
+    if last is not None and last < window.start:
+        return [
+            f"Nothing as new as that: the newest answer is of {last:%Y-%m-%d}. days=None goes back to the first.",
+            run,
+        ]
     table = window.snapshots().to_pylist()
     mine = [row for row in table if row["rental"] == rental and _asks(row["models"], names)]
     why = Counter(row["why"] for row in mine if row["holds"] == "part")
     left = [f"{count:,} answers cannot count: {reason}." for reason, count in why.most_common(3)]
-    newest = window.newest()
-    if newest is not None and newest < window.start:
-        ago = (window.start - newest) + timedelta(days=days or 0)
-        return [
-            f"Nothing as new as that: the newest answer is of {newest:%Y-%m-%d}; days={ago.days + 1} reaches it.",
-            run,
-        ]
-    first = f"Nothing that counts is recorded of {', '.join(names) or 'the market'} ({rental}) yet."
+    first = f"Nothing that counts is recorded of {', '.join(names) or 'the market'} ({rental}) in this time."
     return [first, *left, run]
 
 

@@ -64,7 +64,8 @@ _ENDED = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _SILENT_S = 2 * 86400.0
 _lock = threading.RLock()
 _open: dict[Path, Stream] = {}
-"""The stream that this process writes, for each store."""
+"""The stream that this process writes, for each store; of the stores that were used last."""
+_MOST_OPEN = 8
 _told: set[str] = set()
 
 
@@ -289,8 +290,8 @@ def _stream(store: Store, date: str) -> Stream:
     found = _open.get(store.folder)
     if found is not None and found.pid == os.getpid() and found.date == date and found.path.exists():
         return found
-    if found is not None:
-        _end(store)
+    if found is not None or len(_open) >= _MOST_OPEN:
+        _end(store.folder if found is not None else next(iter(_open)))
     store.name()
     _make_room(store)
     try:
@@ -320,12 +321,12 @@ def close(store: Store, date: str = "") -> None:
     with _lock:
         found = _open.get(store.folder)
         if found is not None and date in ("", found.date):
-            _end(store)
+            _end(store.folder)
 
 
-def _end(store: Store) -> None:
+def _end(folder: Path) -> None:
     """A forked process lets go of its parent's stream without a last word."""
-    stream = _open.pop(store.folder)
+    stream = _open.pop(folder)
     if stream.pid == os.getpid():
         stream.close()
     else:

@@ -17,7 +17,7 @@ from vastnb.services.history.packing import table_of
 from vastnb.services.history.spool import Seen
 from vastnb.services.history.store import Dataset, Store, arrow_schema
 
-__all__ = ["Window", "beginning"]
+__all__ = ["Window", "beginning", "newest"]
 
 _COUNTED = ["snapshot", "seen_at", "models", "rental", "holds"]
 
@@ -49,17 +49,6 @@ class Window:
         """The days whose figures have to be made now: not all packed, or by several stores."""
         parts = Counter(date for date, _ in self.packed)
         return {seen.snapshot.date for seen in self.loose} | {date for date, count in parts.items() if count > 1}
-
-    def newest(self) -> datetime | None:
-        """When the newest answer came, None if there is none."""
-        times = [self.loose[-1].snapshot.seen_at] if self.loose else []
-        months = self.dataset.files("snapshots")
-        table = self.dataset.read(months[-1][1], ["seen_at"]) if months else None
-        if table is not None and len(table):
-            import pyarrow.compute as pc
-
-            times.append(pc.max(table["seen_at"]).as_py())
-        return max(times, default=None)
 
     def snapshots(self, columns: list[str] | None = None, dates: set[str] | None = None) -> Any:
         """The answers, without their offers, as an Arrow table; with `dates`, those of the months of these days."""
@@ -130,6 +119,17 @@ class Window:
             return table
         days = pc.strftime(table["time"], "%Y-%m-%d")
         return table.filter(pc.invert(pc.is_in(days, pa.array(sorted(dates)))))
+
+
+def newest(store: Store) -> datetime | None:
+    """When the newest answer of a store came, None if there is none."""
+    import pyarrow.compute as pc
+
+    dataset, days = store.dataset(), spool.dates(store)
+    times = [seen.snapshot.seen_at for seen in spool.read(spool.streams(store, days[-1]))] if days else []
+    months = dataset.files("snapshots")
+    table = dataset.read(months[-1][1], ["seen_at"]) if months else None
+    return max([*times, *([pc.max(table["seen_at"]).as_py()] if table is not None else [])], default=None)
 
 
 def beginning(end: datetime, seconds: float, span: str) -> datetime:
