@@ -27,7 +27,15 @@ class Yard:
 
     def kernel(self, *, folder: str = "home", **settings: Any) -> Fleet:
         """Another kernel; `folder` names the computer."""
-        given = {"url": self.sandbox.url, "api_key": self.sandbox.api_key, "retries": 0, "timeout_s": 2.0, "pacing": "off", "cache": {"backend": "memory"}, **settings}
+        given = {
+            "url": self.sandbox.url,
+            "api_key": self.sandbox.api_key,
+            "retries": 0,
+            "timeout_s": 2.0,
+            "pacing": "off",
+            "cache": {"backend": "memory"},
+            **settings,
+        }
         client = Client(Settings(**given), cache_folder=self.folder / folder)
         self._clients.append(client)
         return Fleet(client, pause=self.pause)

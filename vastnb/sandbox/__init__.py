@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .market import Market
     from .rentals import Backend, Levers, Rentals
     from .server import Server, Site
+    from .webhooks import Notices
 
 __all__ = ["Sandbox", "serve"]
 
@@ -163,6 +164,12 @@ class Sandbox:
             listing_lag_s=self._listing_lag_s,
         )
 
+    @functools.cached_property
+    def _notices(self) -> "Notices":
+        from .webhooks import Notices
+
+        return Notices(rentals=self.rentals, books=self.books)
+
     @property
     def instances(self) -> "list[dict[str, Any]]":
         """Every rented machine of every account as the list would answer it: no page, no lag, no fault."""
@@ -209,6 +216,10 @@ class Sandbox:
         """Let an instance never get through loading."""
         self._control.stick(instance_id)
 
+    def ends_itself(self, instance_id: int, at: float, *, stop: bool = False) -> None:
+        """Let an instance destroy (or stop) itself at a time, epoch seconds, as a script on it would; it must run to do so."""
+        self._control.ends_itself(instance_id, at, stop)
+
     def traffic(self, instance_id: int, *, down_gb: float = 0.0, up_gb: float = 0.0) -> None:
         """Let an instance move data over the internet, all at once, now."""
         self._control.traffic(instance_id, down_gb, up_gb)
@@ -216,6 +227,22 @@ class Sandbox:
     def reprice(self, offer_id: int, factor: float) -> None:
         """Multiply what the machine of an offer asks, on demand and at least, from now on; contracts stay as they are."""
         self._control.reprice(offer_id, factor)
+
+    def notify(self, notif_type: str, subject: str = "", message: str = "", data: dict[str, Any] | None = None) -> None:
+        """Notify the account of anything, by the webhooks that want it; what happens to its instances is told without."""
+        from .webhooks import TYPES
+
+        _one_of("notif_type", notif_type, tuple(TYPES))
+        self._notices.notify(self.books.owner(self.api_key).id, notif_type, subject, message, data)
+
+    @property
+    def deliveries(self) -> list[dict[str, Any]]:
+        """Every webhook delivery so far, oldest first: event_id, webhook_id, body, the status of each attempt, and its state."""
+        return [letter.shown() for letter in tuple(self._notices.postman.letters)]
+
+    def wait_for_deliveries(self, timeout_s: float = 30.0) -> bool:
+        """Wait, in real time, until every webhook delivery is accepted or given up, and return whether that came in time."""
+        return self._notices.postman.wait(timeout_s)
 
     def history(self, instance_id: int) -> list[dict[str, Any]]:
         """Return every change in the life of an instance, oldest first: when, its states, and what is billed from then."""
@@ -252,6 +279,7 @@ class Sandbox:
             server, self._server = self._server, None
         if server is not None:
             server.stop()
+            self._notices.postman.stop()
             if self._machines is not None:
                 self._machines.closed()
 
@@ -307,6 +335,7 @@ class Sandbox:
             defaults=self._defaults,
             machines=self._machines,
             url=lambda: self._url,
+            notices=self._notices,
         )
         control = Control(
             clock=self.clock,
@@ -319,7 +348,7 @@ class Sandbox:
                 "accounts": self.add_account,
                 **{
                     name: getattr(self, name)
-                    for name in ("outbid", "offline", "stick", "traffic", "reprice", "history")
+                    for name in ("outbid", "offline", "stick", "traffic", "reprice", "history", "notify")
                 },
             },
         )

@@ -20,7 +20,7 @@ from vastnb.vast.query import seconds_of
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["fault", "faults", "running_sandbox", "serve", "status", "step"]
+__all__ = ["act_for_watchdog", "fault", "faults", "running_sandbox", "serve", "status", "step"]
 
 _SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGsaEb73p96+V0MTJJ6NwS8ZBaRaJEwmo+wwnsGFOVFZ practice"
 """A public key whose other half was thrown away, so that machines can be rented; nobody gets in by it."""
@@ -57,6 +57,11 @@ def _stop() -> None:
         _running = None
         sandbox.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def act_for_watchdog(instance_id: int, at: float, at_end: str) -> None:
+    """Let a machine of the practice market end itself: nothing really runs on it, so its watchdog cannot."""
+    _the_sandbox().ends_itself(instance_id, at, stop=at_end == "stop")
 
 
 def _the_sandbox() -> Any:

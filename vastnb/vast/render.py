@@ -31,7 +31,10 @@ _ROWS_SHOWN = 20
 _ADDED_SHOWN = 6
 _LONG = frozenset({"offers", "quotes", "job costs", "calls", "benchmarks", "trends", "locations", "volumes"})
 """Kinds of frame that are cut after the first rows."""
-_NOUNS = {"instances": ("machine", "machines"), "audit": ("thing that costs", "things that cost")}
+_NOUNS = {
+    "instances": ("no machines", "machine", "machines"),
+    "audit": ("nothing that costs", "thing that costs", "things that cost"),
+}
 _TRAFFIC = {"download_gb": "GB down", "upload_gb": "GB up", "idle_hours": "h stopped"}
 _STYLE = """<style>
 .vastnb-frame table.dataframe { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0; }
@@ -218,10 +221,8 @@ def _captions(frame: pd.DataFrame, cells: _Cells) -> list[str]:
     if kind == "quotes":
         return [_quoted(about, count)]
     if kind in _NOUNS:
-        singular, plural = _NOUNS[kind]
-        return [
-            f"{f'{count:,} {singular if count == 1 else plural}' if count else f'no {plural}'} · {source_of(about)}"
-        ]
+        none, one, many = _NOUNS[kind]
+        return [f"{f'{count:,} {one if count == 1 else many}' if count else none} · {source_of(about)}"]
     if "source" in about:
         first = f", the first {len(cells.rows)} shown" if cells.more else ""
         return [f"{count:,} {kind}{first} · {source_of(about)}"]

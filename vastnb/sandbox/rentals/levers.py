@@ -11,6 +11,7 @@ from .meters import BYTES_PER_GB
 from .rental import Rental
 
 _FOREVER_S = 1e9
+_LOOKS_AGAIN_S = 60.0
 
 
 class Levers:
@@ -18,6 +19,7 @@ class Levers:
 
     def __init__(self, rentals: Rentals) -> None:
         self._rentals = rentals
+        self._ends: dict[int, float] = {}
 
     def outbid(self, instance_id: int, usd_per_hour: float | None = None) -> None:
         """Bid more for an interruptible instance's GPUs, until its own bid is at least that."""
@@ -30,6 +32,23 @@ class Levers:
     def stick(self, instance_id: int) -> None:
         """Let an instance never get through loading."""
         self._act(instance_id, self._rentals.stick)
+
+    def ends_itself(self, instance_id: int, at: float, stop: bool = False) -> None:
+        """Let an instance end itself at a time, as a script on it would: once it runs, then or later."""
+
+        def plan(rental: Rental) -> None:
+            self._ends[rental.id] = _positive(at)
+            self._rentals.later(max(0.0, at - self._rentals.now), lambda: self._end(rental, at, stop))
+
+        self._act(instance_id, plan)
+
+    def _end(self, rental: Rental, at: float, stop: bool) -> None:
+        if self._ends.get(rental.id) != at or self._rentals.contracts.find(rental.id) is None:
+            return
+        if rental.phase != "running":
+            self._rentals.later(_LOOKS_AGAIN_S, lambda: self._end(rental, at, stop))
+            return
+        (self._rentals.stop if stop else self._rentals.destroy)(rental)
 
     def traffic(self, instance_id: int, down_gb: float = 0.0, up_gb: float = 0.0) -> None:
         """Let an instance move data over the internet, all at once."""

@@ -15,6 +15,7 @@ from vastnb.services.instances.labels import read_label
 from vastnb.services.instances.spending import midnight_before, spent, usd_per_hour_now
 from vastnb.services.instances.states import phase_of
 from vastnb.services.journal import Journal, Rental
+from vastnb.services.practice import act_for_watchdog
 from vastnb.vast.client import Client
 from vastnb.vast.client.machines import Listing, Machines
 from vastnb.vast.types.records import InstanceRecord
@@ -57,10 +58,18 @@ class Fleet:
         The connection.
     pause
         Waits so many seconds by the service's clock.
+    on_end
+        Told which machine is to end itself when, and how; for a practice market, where no script runs on it.
     """
 
-    def __init__(self, client: Client, *, pause: Callable[[float], None] = time.sleep) -> None:
-        self.client, self.pause = client, pause
+    def __init__(
+        self,
+        client: Client,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+        on_end: Callable[[int, float, str], None] | None = None,
+    ) -> None:
+        self.client, self.pause, self.on_end = client, pause, on_end
         self.machines = Machines(client)
         self.journal = Journal(client.state_folder / "journal.sqlite", client.account)
         self.buyer = Buyer(self.machines, self.journal, pause)
@@ -163,4 +172,7 @@ def _found(record: InstanceRecord, token: str, name: str, until: int | None, lis
 
 def fleet_of(client: Client | None = None) -> Fleet:
     """The machines of the session in force, or of another client."""
-    return Fleet(session.current().client, pause=session.pause) if client is None else Fleet(client)
+    if client is not None:
+        return Fleet(client)
+    there = session.current()
+    return Fleet(there.client, pause=session.pause, on_end=act_for_watchdog if there.sandbox is not None else None)

@@ -357,6 +357,8 @@ class Instance:
         label = read_label(self._record.label if self._record is not None else row.label)
         if label is not None:
             self._relabel(label._replace(until=int(ends_at)))
+        if self._fleet.on_end is not None:
+            self._fleet.on_end(self.id, ends_at, row.terms.get("at_end", "destroy"))
         self._note(ends_at=ends_at, most_usd=most, terms={**row.terms, "max_usd": cap})
         return self
 

@@ -343,6 +343,8 @@ def _rented(fleet: Fleet, offer: _Offer, wish: _Wish, plan: Plan, sight: Sight) 
     )  # fmt: skip
     new = budget.Cost(plan.usd_per_hour, plan.ends_at, plan.most_usd)
     bought = fleet.buyer.buy(rental, plan.request, fleet.allowance(sight, new))
+    if fleet.on_end is not None and plan.ends_at is not None and bought.instance_id is not None:
+        fleet.on_end(bought.instance_id, plan.ends_at, wish.terms.at_end)
     return Instance(fleet, None, bought, plan.now, plan=plan, again=_another(fleet, offer, wish, plan)).refresh()
 
 

@@ -112,8 +112,6 @@ def _about(kind: str, fleet: Fleet, sight: Sight, rows: list[dict[str, Any]]) ->
 
 def _row(record: InstanceRecord, rental: Rental | None, sight: Sight) -> dict[str, Any]:
     phase = _phase(record, rental)
-    price = usd_per_hour_now(record, phase)
-    age_h = None if record.start_date is None else max(0.0, sight.now - record.start_date) / 3600
     same = {name: getattr(record, name) for name in ("gpu_name", "num_gpus", "gpu_util", "disk_used_gb", "disk_gb", "disk_usd_per_hour",
             "min_bid_usd_per_hour", "gpu_temp_c", "image", "label", "geolocation", "machine_id")}  # fmt: skip
     return {
@@ -121,8 +119,7 @@ def _row(record: InstanceRecord, rental: Rental | None, sight: Sight) -> dict[st
         "instance_id": record.id,
         "name": rental.name if rental is not None else None,
         "state": phase,
-        "usd_per_hour": price,
-        "usd_so_far": None if age_h is None or price is None else age_h * price,
+        "usd_per_hour": usd_per_hour_now(record, phase),
         "ends_at": _moment(rental.ends_at if rental is not None else None),
         "note": "; ".join(_remarks(record, phase, sight.now)),
         "ours": rental is not None,

@@ -35,6 +35,9 @@ class Bill(BaseModel):
         False, description="whether the machine is gone; the service may still be some minutes behind"
     )
 
+    def __str__(self) -> str:
+        return repr(self)
+
     def __repr__(self) -> str:
         parts = {"GPU": self.gpu_usd, "disk": self.disk_usd, "download": self.download_usd, "upload": self.upload_usd}
         items = ", ".join(f"{name} ${usd:,.4f}" for name, usd in parts.items() if usd)

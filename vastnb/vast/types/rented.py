@@ -14,7 +14,6 @@ INSTANCES: tuple[Column, ...] = (
     Column("gpu_name", "str", "GPU model", head="GPU"),
     Column("num_gpus", "Int64", "its GPUs", head="GPUs", form="d"),
     number("usd_per_hour", "", "what it costs as it is now: GPUs and disk, or the disk of a stopped one", "$/h", head="Costs", form="usd"),
-    number("usd_so_far", "", "by its prices since it was made, without traffic; the bill knows better", "$", head="So far", form=".2f"),
     number("gpu_util", "", "share of its GPUs' time in use, 0 to 1", "", head="GPU use", form=".0%"),
     number("disk_used_gb", "", "disk in use", "GB"),
     number("disk_gb", "", "its disk", "GB", head="Disk", form=".0f"),
