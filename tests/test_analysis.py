@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +26,7 @@ from vastnb.services.offers import search
 from vastnb.vast.client import Client
 from vastnb.vast.render import frame_html, frame_text
 from vastnb.vast.types import KINDS
+from vastnb.vast.types.frames import offers_frame
 
 JOB: dict[str, Any] = {"hours": 10, "disk_gb": 50, "download_gb": 100, "upload_gb": 5, "idle_hours": 12}
 RATES = {"RTX 4090": 2900.0, "RTX 3090": 1500.0}
@@ -154,6 +159,20 @@ def test_what_comes_from_an_incomplete_answer_says_so(offers: pd.DataFrame) -> N
     offers.attrs["vastnb"]["complete"] = False
 
     assert "From an incomplete answer" in frame_text(compare(offers))
+
+
+@pytest.mark.parametrize("kind", ANALYSES)
+def test_the_recorded_market_is_analysed_with_all_its_oddities(shared_records: Path, kind: str) -> None:
+    record = shared_records / "real_data/vast-cli/search_2024-11-05_all_verified-any.json.gz"
+    answer = json.loads(gzip.decompress(record.read_bytes()))
+    rows = answer["offers"] if isinstance(answer, dict) else answer
+    offers = offers_frame(rows, rental="on-demand", seen_at=datetime(2024, 11, 5, tzinfo=UTC))
+
+    found = offers.pipe(ANALYSES[kind])
+
+    assert len(offers) == 1396
+    assert len(found) > 4
+    assert dtypes(found) == {c.name: c.dtype for c in KINDS[kind]}
 
 
 # ---------------------------------------------------------------- cheapest_for

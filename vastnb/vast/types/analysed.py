@@ -76,7 +76,7 @@ VARIATIONS: tuple[Column, ...] = (
     number("value", "", "what it is instead, in its own unit", "", head="Value", form=",g"),
     number("usd_total", "", "the cheapest offer then", "$", head="Total", form=".2f"),
     number("change_usd", "", "more than the job as you said", "$", head="More", form="+.3f"),
-    number("change", "", "the same as a share", "", head="Share", form="+.0%"),
+    number("change", "", "the same as a share", "share", head="Share", form="+.0%"),
     Column("offer_id", "Int64", "the cheapest offer then", head="Offer", form="d"),
     Column("gpu_name", "str", "its GPU model", head="GPU"),
     Column("num_gpus", "Int64", "its GPUs", head="GPUs", form="d"),
