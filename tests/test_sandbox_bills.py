@@ -282,6 +282,32 @@ def test_a_deposit_that_is_used_up_leaves_the_account_to_pay(sandbox: Sandbox, r
     )
 
 
+def test_when_deposit_and_credit_are_used_up_the_machine_stops(sandbox: Sandbox) -> None:
+    renter = Renter(sandbox, sandbox.add_account(credit_usd=9))
+    number = renter.rent(offers(sandbox)[-1])
+    sandbox.clock.step(minutes=20)
+    left = renter.credit
+    renter.good("PUT", f"/api/v0/instances/prepay/{number}/", {"amount": left})
+    row = renter.show(number) or {}
+    assert renter.credit == 0 and (row["actual_status"], row["credit_balance"]) == ("running", left)
+    sandbox.clock.step(hours=left / row["dph_total"] - 0.01)
+    assert (renter.show(number) or {})["actual_status"] == "running"
+    sandbox.clock.step(hours=1)
+    row = renter.show(number) or {}
+    assert (row["cur_state"], row["credit_balance"]) == ("stopped", None)
+    assert -0.2 < renter.credit < 0
+
+
+def test_what_was_refused_costs_nothing_ever(sandbox: Sandbox) -> None:
+    renter = Renter(sandbox, sandbox.add_account(credit_usd=0.01))
+    offer = next(o for o in offers(sandbox) if o["avail_vol_ask_id"])
+    volume = {"mount_path": "/data", "create_new": True, "volume_id": offer["avail_vol_ask_id"], "size": 5}
+    assert renter.create(offer, price=0.001, cancel_unavail=True, volume_info=volume).status == 410
+    sandbox.clock.step(days=20)
+    assert renter.credit == 0.01 and renter.good("GET", "/api/v0/volumes/")["volumes"] == []
+    assert renter.create(offers(sandbox)[0]).status == 200
+
+
 # --- statements
 
 

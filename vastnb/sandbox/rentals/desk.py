@@ -101,7 +101,7 @@ class Desk:
         number = int(ask_id)
         wish = terms.wish(body, self._template)
         slot = self._rentable(number, wish)
-        rentals.check_credit(account.id)
+        rentals.till.check_credit(account.id, rentals.now)
         volume_id = self._volume(account.id, wish, slot)
         fault = self._faults.take_rented(request.method, request.path)
         wreck = "insufficient-bid" in fault
@@ -166,6 +166,8 @@ class Desk:
         ask_id = int(rental.contract.offer["id"])
         if not keep:
             self._rentals.forget(rental)
+            if (rental.contract.wish.volume or {}).get("create_new"):
+                self._rentals.end_volume(self._rentals.contracts.volumes[rental.contract.volume_id or 0])
             raise _taken(ask_id)
         msg = "Your bid is below the minimum bid; the instance is stopped until it is not."
         return reply(
@@ -285,13 +287,13 @@ class Desk:
         months = amount / (rental.usd_per_hour * 720)
         allowed = float(rental.contract.offer["credit_discount_max"])
         discount = min(allowed, next((share for least, share in _DISCOUNTS if months >= least), 0.0))
-        self._rentals.prepay(rental, micro_usd, discount)
+        self._rentals.till.prepay(rental, micro_usd, discount, self._rentals.now)
         return reply({"success": True, "timescale": months, "discount_rate": discount})
 
     def deposit(self, request: Request) -> Answer:
         """Answer what is left of what was prepaid."""
         rental = self._wanted(request)
-        left = rental.deposit_micro_usd - rental.meter.deposit_micro_usd(self._rentals.now)
+        left = rental.deposit_left_micro_usd(self._rentals.now)
         months = left / MICRO_USD / (rental.usd_per_hour * 720)
         return reply(
             {

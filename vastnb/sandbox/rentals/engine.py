@@ -15,24 +15,24 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from vastnb.sandbox.books import Account, BillLine, Books
+from vastnb.sandbox.books import Account, Books
 from vastnb.sandbox.clock import Clock
 from vastnb.sandbox.course import Course
 from vastnb.sandbox.market import Market
 
 from . import rows as shown
 from .backend import Backend, Instance
-from .meters import DOWN, UP, Meter, Purse, nano
+from .meters import DOWN, UP, Meter, nano
 from .outlook import flip, floor
 from .phases import CONTAINED, FOLLOWING, HOLDING
 from .registry import Registry
 from .rental import BID_MARGIN, STOPPED_DELETED_S, Rental, agreed
 from .terms import RefusedError, Wish
+from .till import Till
 from .volumes import DEFAULT_GB, Volume
 
 _NO_CREDIT = "stopped: the account has no credit left"
@@ -44,20 +44,20 @@ class Rentals:
     def __init__(
         self, *, market: Market, clock: Clock, books: Books, secret: str, backend: Backend | None, listing_lag_s: float
     ) -> None:
-        self.market, self.clock, self.books = market, clock, books
-        self.now = clock.now()
-        self.lock = threading.RLock()
+        self.market, self.clock, self.books, self.now = market, clock, books, clock.now()
+        self.lock, self._telling = threading.RLock(), threading.RLock()
         self._secret, self._backend, self._lag_s = secret, backend, listing_lag_s
         self.contracts = Registry()
+        self.till = Till(books, self.contracts)
         self._held: dict[int, frozenset[int]] = {}
         self._courses: dict[int, tuple[tuple[float, float], Course]] = {}
         self._alarms: list[tuple[float, int]] = []
         self._later: list[tuple[float, int, Callable[[], object]]] = []
-        self._purses: dict[int, Purse] = {}
-        self._telling = threading.RLock()
         self._untold: deque[tuple[str, Instance]] = deque()
         self._moving, self._count = False, itertools.count()
-        books.charged = self._charged
+        self.settled: Callable[[], None] = lambda: None
+        """Called when something may have happened and the state is consistent."""
+        books.charged = self._charged_micro_usd
         clock.subscribe(lambda now: self.advance())
 
     # --- time
@@ -97,8 +97,10 @@ class Rentals:
         self.now = max(self.now, now)
 
     def _next_due(self) -> float:
-        empty = [at for purse in self._purses.values() if (at := purse.empty_at()) is not None]
-        return min([*empty, *(queue[0][0] for queue in (self._alarms, self._later) if queue)], default=math.inf)
+        return min(
+            [*self.till.next_empty(), *(queue[0][0] for queue in (self._alarms, self._later) if queue)],
+            default=math.inf,
+        )
 
     def _wake(self, at: float, number: int) -> None:
         rental = self.contracts.find(number)
@@ -107,12 +109,14 @@ class Rentals:
         rental.alarm = None
         if self.now >= rental.contract.end_date and not self._end(rental):
             return
-        if rental.forced_until is not None and self.now >= rental.forced_until:
+        is_back = rental.forced_until is not None and self.now >= rental.forced_until
+        if is_back:
             rental.forced_until = None
         went_on = rental.until is not None and self.now >= rental.until
         if went_on:
             self._enter(rental, FOLLOWING[rental.phase])
-        if not (went_on and rental.holds):
+        turned = rental.flip is None or rental.flip[1] <= self.now
+        if turned or is_back or not (went_on and rental.holds):
             self._settle(rental.contract.machine)
         self._set_alarm(rental)
 
@@ -155,11 +159,11 @@ class Rentals:
             wish,
             number=self.contracts.next_id(),
             account_id=account.id,
+            volume_id=volume_id,
             now=self.now,
             secret=self._secret,
         )
-        contract = replace(contract, volume_id=volume_id)
-        purse = self.purse(account.id)
+        purse = self.till.purse(account.id, self.now)
         rental = Rental(contract, Meter(self.now, purse), wish.label, wish.bid, self.now, stuck=stuck)
         rental.listed_at += self._lag_s if lag_s is None else lag_s
         self.contracts.add(rental)
@@ -175,7 +179,7 @@ class Rentals:
         """Want a machine to run, and return whether it could have its GPUs."""
         if rental.expired:
             raise RefusedError(400, "invalid_args", "The contract of this instance has ended.")
-        self.check_credit(rental.contract.account_id)
+        self.till.check_credit(rental.contract.account_id, self.now)
         if not rental.waits and (not rental.holds or rental.phase in ("stopping", "ending")):
             rental.waiting_since, rental.said = self.now, None
             self._enter(rental, "queued")
@@ -185,6 +189,7 @@ class Rentals:
 
     def stop(self, rental: Rental) -> None:
         """Want a machine not to run."""
+        rental.said = None
         if rental.phase == "running" and not rental.offline:
             self._enter(rental, "stopping")
         elif rental.phase not in ("stopping", "ending", "stopped"):
@@ -205,6 +210,8 @@ class Rentals:
 
     def forget(self, rental: Rental) -> None:
         """Undo a contract that was just made and never ran: as if it had been refused."""
+        rental.gone_at = self.now
+        rental.meter.turn(self.now, rental.rates())
         self.contracts.drop(rental, keep=False)
         self.books.revoke(rental.contract.api_key)
 
@@ -217,17 +224,6 @@ class Rentals:
         self._settle(rental.contract.machine)
         self._set_alarm(rental)
 
-    def prepay(self, rental: Rental, micro_usd: int, discount: float) -> None:
-        """Move money from the account into the contract, which then pays a lower price out of it."""
-        purse = rental.meter.purse if rental.meter.prepaid else Purse(self.now)
-        self.books.book(BillLine(rental.contract.account_id, self.now, "prepay", micro_usd, rental.id))
-        self.purse(rental.contract.account_id).pay_in(-micro_usd)
-        purse.pay_in(micro_usd)
-        self._purses[rental.id] = purse
-        rental.deposit_micro_usd += micro_usd
-        rental.discount = discount
-        rental.meter.turn(self.now, rental.rates(), purse=purse, prepaid=True)
-
     def add_volume(self, account_id: int, offer: Mapping[str, Any], size: Any, name: Any) -> Volume:
         """Rent a volume, whose offer has been checked."""
         number = self.contracts.next_id()
@@ -238,7 +234,7 @@ class Rentals:
             offer=offer,
             size_gb=float(DEFAULT_GB if size is None else size),
             label=str(name or f"V.{number}"),
-            meter=Meter(self.now, self.purse(account_id)),
+            meter=Meter(self.now, self.till.purse(account_id, self.now)),
         )
         volume.turn(self.now)
         self.contracts.volumes[number] = volume
@@ -286,32 +282,17 @@ class Rentals:
             self._set_alarm(rental)
 
     def _run_dry(self) -> None:
-        """See to the purses that are empty: a deposit stops paying, an account's machines stop."""
-        for owner, purse in list(self._purses.items()):
-            purse.change_rate(self.now, 0)
-            if purse.has_money(self.now):
-                continue
-            rental = self.contracts.find(owner)
-            if rental is not None:
-                self._leave_deposit(rental)
-            else:
-                self._bankrupt(owner)
+        for account in self.till.run_dry(self.now):
+            self._bankrupt(account)
 
-    def _leave_deposit(self, rental: Rental) -> None:
-        del self._purses[rental.id]
-        rental.discount = 0.0
-        account = self.purse(rental.contract.account_id)
-        rental.meter.turn(self.now, rental.rates(), purse=account, prepaid=False)
-
-    def _bankrupt(self, account_id: int) -> None:
-        account = self.books.by_id(account_id)
-        for rental in [rental for rental in self.contracts.living(account_id) if not rental.meter.prepaid]:
+    def _bankrupt(self, account: Account) -> None:
+        for rental in [rental for rental in self.contracts.living(account.id) if not rental.meter.prepaid]:
             if not account.can_pay:
                 self._remove(rental, "destroyed: the account has no credit and no card")
             elif rental.phase in HOLDING - {"stopping", "ending"} or rental.waits:
                 self.stop(rental)
                 rental.said = _NO_CREDIT
-        for volume in [] if account.can_pay else self.contracts.volumes_of(account_id, living=True):
+        for volume in [] if account.can_pay else self.contracts.volumes_of(account.id, living=True):
             self.end_volume(volume)
 
     # --- how they are moved
@@ -336,6 +317,7 @@ class Rentals:
             self._note("stopped", rental)
 
     def _begin(self, rental: Rental) -> None:
+        rental.said = None
         self._enter(rental, "accepted" if rental.pulled else "provisioning")
 
     def _settle(self, machine: int) -> None:
@@ -415,10 +397,7 @@ class Rentals:
         self._changed(rental)
         self.contracts.drop(rental)
         self.books.revoke(rental.contract.api_key)
-        if self._purses.pop(rental.id, None) is not None:
-            left = rental.deposit_micro_usd - rental.meter.deposit_micro_usd(self.now)
-            self.books.book(BillLine(rental.contract.account_id, self.now, "refund", -left, rental.id))
-            self.purse(rental.contract.account_id).pay_in(left)
+        self.till.refund(rental, self.now)
         self._note("gone", rental)
         self._settle(rental.contract.machine)
 
@@ -451,27 +430,13 @@ class Rentals:
         ]
         return max(float(floor(contract, found.host_bid)[0]), rental.rival, *others, 0.0)
 
-    def purse(self, account_id: int) -> Purse:
-        """Return the credit of an account as it runs out."""
-        if account_id not in self._purses:
-            self._purses[account_id] = Purse(self.now)
-            self._purses[account_id].pay_in(self.books.booked_micro_usd(account_id))
-        return self._purses[account_id]
-
-    def check_credit(self, account_id: int) -> None:
-        """Refuse what an account without credit asks for."""
-        if self.credit_micro_usd(account_id) <= 0 or not self.purse(account_id).has_money(self.now):
-            raise RefusedError(400, "insufficient_credit", "Your account lacks credit; see the billing page.")
-
     def credit_micro_usd(self, account_id: int) -> int:
-        """Return what an account has left now."""
+        """Return what an account has left."""
         return self.books.credit_micro_usd(account_id)
 
-    def _charged(self, account_id: int) -> int:
+    def _charged_micro_usd(self, account_id: int) -> int:
         with self.lock:
-            meters = [one.meter for one in self.contracts.all(account_id)]
-            meters += [one.meter for one in self.contracts.volumes_of(account_id)]
-            return sum(meter.micro_usd(self.now) for meter in meters)
+            return self.till.charged_micro_usd(account_id, self.now)
 
     def _note(self, what: str, rental: Rental) -> None:
         if self._backend is not None:
@@ -488,10 +453,11 @@ class Rentals:
             self._untold.append((what, told))
 
     def tell(self) -> None:
-        """Tell the backend what happened; without the lock on the state, which its processes may need."""
-        if self._backend is None or self._moving:
+        """Tell what happened; without the lock on the state, which the backend's processes may need."""
+        if self._moving:
             return
+        self.settled()
         with self._telling:
-            while self._untold:
+            while self._backend is not None and self._untold:
                 what, instance = self._untold.popleft()
                 getattr(self._backend, what)(instance)

@@ -36,7 +36,7 @@ class Contract:
     api_key: str
     jupyter_token: str
     spans: Mapping[str, float]
-    volume_id: int | None = None
+    volume_id: int | None
 
     @property
     def end_date(self) -> float:
@@ -49,7 +49,17 @@ class Contract:
         return self.wish.bid is not None
 
 
-def agreed(market: Market, slot: int, wish: Wish, *, number: int, account_id: int, now: float, secret: str) -> Contract:
+def agreed(
+    market: Market,
+    slot: int,
+    wish: Wish,
+    *,
+    number: int,
+    account_id: int,
+    volume_id: int | None,
+    now: float,
+    secret: str,
+) -> Contract:
     """Return the contract for the offer of a slot as it is at ``now``; ``secret`` makes its keys."""
     slots = market.layout.slots
     offer = market.offer(slot, now, wish.disk_gb, "bid" if wish.bid is not None else "on-demand")
@@ -67,6 +77,7 @@ def agreed(market: Market, slot: int, wish: Wish, *, number: int, account_id: in
         api_key=keys[0],
         jupyter_token=keys[1],
         spans=spans(market.seed, number, image=wish.image, machine=machine, inet_down=float(offer["inet_down"])),
+        volume_id=volume_id,
     )
 
 
@@ -157,16 +168,25 @@ class Rental:
         return self.phase in CONTAINED and not self.offline
 
     @property
+    def gpu_billed(self) -> bool:
+        """Whether its GPUs are billed."""
+        return self.gone_at is None and not self.offline and self.phase in GPU_BILLED
+
+    @property
     def status(self) -> Status:
         """The four words."""
         status = STATUSES[self.phase]
         return status._replace(actual="offline") if self.offline else status
 
+    def deposit_left_micro_usd(self, now: float) -> int:
+        """Return what is left of what was prepaid."""
+        return max(0, self.deposit_micro_usd - self.meter.deposit_micro_usd(now))
+
     def rates(self) -> dict[str, int]:
         """Return what it uses now: item -> billionths of a dollar per hour."""
         if self.gone_at is not None or self.offline:
             return {}
-        gpu = nano(self.usd_per_hour * (1 - self.discount)) if self.phase in GPU_BILLED else 0
+        gpu = nano(self.usd_per_hour * (1 - self.discount)) if self.gpu_billed else 0
         return {GPU: gpu, DISK: nano(float(self.contract.offer["storage_total_cost"]))}
 
     def remember(self, at: float) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from vastnb.sandbox.books import MICRO_USD
 from vastnb.sandbox.chance import unit
 
 from .meters import DOWN, UP
@@ -71,7 +72,7 @@ def row(rental: Rental, now: float, seed: int, min_bid: float) -> dict[str, Any]
     """Return a machine at ``now``; ``min_bid`` is what must be bid for its GPUs."""
     contract, offer = rental.contract, rental.contract.offer
     same = {name: offer[name] for name in _SAME}
-    live = _uses(rental, now, seed) | _prices(rental) | _reached(rental) | _asked(rental)
+    live = _uses(rental, now, seed) | _prices(rental, now) | _reached(rental) | _asked(rental)
     row = _FIXED | same | live
     row |= {name: rental.status[at] for name, at in _STATUSES.items()}
     row |= {
@@ -143,15 +144,15 @@ def _reached(rental: Rental) -> dict[str, Any]:
     return reached | ({"ports": found} if rental.contained else {})
 
 
-def _prices(rental: Rental) -> dict[str, Any]:
+def _prices(rental: Rental, now: float) -> dict[str, Any]:
     offer, base = rental.contract.offer, rental.usd_per_hour
     disk = float(offer["storage_total_cost"])
     total = base + disk
-    gpu_now = base if rental.running_since is not None and rental.contained else 0
+    gpu_now = base if rental.gpu_billed else 0
     hourly = {"discountTotalHour": 0, "discountedTotalPerHour": 0, "diskHour": disk}
     memory = float(offer["gpu_total_ram"])
     return {
-        "credit_balance": None,
+        "credit_balance": rental.deposit_left_micro_usd(now) / MICRO_USD if rental.meter.prepaid else None,
         "credit_discount": rental.discount or None,
         "dlperf_per_dphtotal": offer["dlperf"] / total,
         "dph_base": base,

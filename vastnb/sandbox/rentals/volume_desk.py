@@ -25,7 +25,7 @@ class VolumeDesk:
         """Rent a volume."""
         body, account = content(request), self._books.owner(request.key)
         offer = volumes.offer(self._rentals.market, body.get("id"), body.get("size"), self._rentals.now)
-        self._rentals.check_credit(account.id)
+        self._rentals.till.check_credit(account.id, self._rentals.now)
         volume = self._rentals.add_volume(account.id, offer, body.get("size"), body.get("name"))
         return reply({"success": True, "volume_name": f"V.{volume.id}"})
 
