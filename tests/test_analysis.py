@@ -231,6 +231,15 @@ def test_a_row_is_a_quote_that_a_launch_takes(offers: pd.DataFrame) -> None:
     assert quote_of_row(costed).model_dump(exclude=unnamed) == by_hours.model_dump(exclude=unnamed)  # type: ignore[union-attr]
 
 
+def test_the_cheapest_interruptible_machine_keeps_its_bid(client: Client) -> None:
+    bids = search("gpu_name=RTX_3090", rental="bid", client=client)
+
+    chosen = cheapest_for(bids, hours=10, bid_usd_per_hour=0.5).iloc[0]
+
+    assert chosen.gpu_usd == 5
+    assert quote_of_row(chosen).job.bid_usd_per_hour == 0.5
+
+
 # ---------------------------------------------------------------- frontier
 
 

@@ -85,7 +85,10 @@ def cheapest_for(
     able = frame[stay].sort_values("usd_total", kind="stable")
     kind = able.groupby([*_MODEL, "num_gpus"], dropna=False, sort=False)
     best = able.assign(offers=kind["usd_total"].transform("size")).loc[kind.cumcount() == 0]
-    return derived("choices", best, offers, [note for note in notes if best.empty or not note.endswith(_LITTLE)])
+    notes = [note for note in notes if best.empty or not note.endswith(_LITTLE)]
+    choices = derived("choices", best, offers, notes)
+    choices.attrs["vastnb"]["job"] = job.model_dump()
+    return choices
 
 
 def _unfit(offers: pd.DataFrame, quotes: pd.DataFrame, job: Job) -> Iterator[tuple[Any, str]]:
