@@ -126,19 +126,26 @@ class CachingTransport(httpx.BaseTransport):
 
     def _looked_up(self, request: httpx.Request, call: Call, key: str) -> httpx.Response:
         store = self._stores[call.keep]
-        entry = store.load(key)
-        if entry is not None and not call.refresh and self._younger(entry, call.ttl_s):
-            return _replay(entry, stale=False)
-        usable = entry if entry is not None and self._younger(entry, call.ttl_s + call.stale_if_error_s) else None
+        fresh = None if call.refresh else self._kept(store.load(key), call.ttl_s, stale=False)
+        if fresh is not None:
+            return fresh
         try:
             response = self._fetched(request, call, key, store)
         except (httpx.TransportError, RateLimitError):
-            if usable is None:
+            older = self._stand_in(store, key, call)
+            if older is None:
                 raise
-            return _replay(usable, stale=True)
-        if response.status_code in _FAILED and usable is not None:
-            return _replay(usable, stale=True)
-        return response
+            return older
+        older = self._stand_in(store, key, call) if response.status_code in _FAILED else None
+        return response if older is None else older
+
+    def _stand_in(self, store: Store, key: str, call: Call) -> httpx.Response | None:
+        return self._kept(store.load(key, again=True), call.ttl_s + call.stale_if_error_s, stale=True)
+
+    def _kept(self, entry: Entry | None, seconds: float, *, stale: bool) -> httpx.Response | None:
+        if entry is None or not self._younger(entry, seconds):
+            return None
+        return _replay(entry, stale=stale)
 
     def _fetched(self, request: httpx.Request, call: Call, key: str, store: Store) -> httpx.Response:
         epoch, asked_at = self.epoch(call.tag), self._clock()
@@ -146,10 +153,9 @@ class CachingTransport(httpx.BaseTransport):
         def look() -> httpx.Response | None:
             """For the pacing below: what another kernel has fetched while this one waited."""
             entry = store.load(key, again=True)
-            usable = entry is not None and self._younger(entry, call.ttl_s)
-            if entry is None or not usable or (call.refresh and entry.created < asked_at):
+            if entry is None or (call.refresh and entry.created < asked_at):
                 return None
-            return _replay(entry, stale=False)
+            return self._kept(entry, call.ttl_s, stale=False)
 
         request.extensions["vastnb.question"], request.extensions["vastnb.look"] = key, look
         kept = None
