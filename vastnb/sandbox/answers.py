@@ -23,6 +23,7 @@ from .rentals import Backend, Desk, Rentals, Statements, VolumeDesk
 from .replies import Answer, Request, console_page, decoded, refusal, reply
 from .shelf import Shelf
 from .uploads import FOLDER, Uploads
+from .webhooks import Notices
 
 _CONTAINERS = frozenset({("GET", "/api/v0/instances/{id}/"), ("PUT", "/api/v0/instances/{id}/"),
                          ("DELETE", "/api/v0/instances/{id}/")})  # fmt: skip
@@ -46,6 +47,7 @@ class Service:
         defaults: str,
         machines: Backend | None = None,
         url: Callable[[], str] = str,
+        notices: Notices | None = None,
     ) -> None:
         self.market, self.clock, self.books, self.faults, self.rentals = market, clock, books, faults, rentals
         self.page_cap, self.defaults = page_cap, defaults
@@ -65,6 +67,7 @@ class Service:
             **VolumeDesk(rentals=rentals, books=books).handlers,
             **Keys(rentals=rentals, books=books, clock=clock, machines=machines).handlers,
             **Logs(rentals=rentals, books=books, uploads=self.uploads, machines=machines).handlers,
+            **(notices or Notices(rentals=rentals, books=books)).handlers,
             **Desk(rentals=rentals, books=books, faults=faults, select=self._select, template=shelf.find).handlers,
         }
 

@@ -1,4 +1,4 @@
-"""Every endpoint of the official client (vastai 1.9.1), and whether the sandbox serves it.
+"""Every endpoint of the official client (vastai 1.9.1), the webhooks that it lacks, and whether the sandbox serves it.
 
 The routes, the strict limits and the table in the docs are made from this one. An endpoint that is not served answers
 as the real service does for a path it does not know: with the console's HTML page.
@@ -126,6 +126,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("PUT", "/api/v0/network_volumes/", "create network volume", _LATER, _CLIENT),
     Endpoint("POST", "/api/v0/network_volumes/search/", "search network volumes", _LATER, _CLIENT),
     Endpoint("POST", "/api/v0/network_volumes/unlist/", "unlist network volume", _LATER, _CLIENT),
+    Endpoint("GET", "/api/v0/notification-types/", "list notification types", _SERVED, _DOCUMENTED),
     Endpoint("DELETE", "/api/v0/overlay/", "delete overlay", _LATER, _CLIENT),
     Endpoint("GET", "/api/v0/overlay/", "show overlays", _LATER, _CLIENT),
     Endpoint("POST", "/api/v0/overlay/", "create overlay", _LATER, _CLIENT),
@@ -181,6 +182,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", "/api/v0/volumes/copy/", "clone volume", _LATER, _CLIENT),
     Endpoint("POST", "/api/v0/volumes/search/", "search volumes", _SERVED, _DOCUMENTED),
     Endpoint("POST", "/api/v0/volumes/unlist/", "unlist volume", _LATER, _DOCUMENTED),
+    Endpoint("GET", "/api/v0/webhooks/", "list webhooks", _SERVED, _DOCUMENTED),
+    Endpoint("POST", "/api/v0/webhooks/", "create webhook", _SERVED, _DOCUMENTED),
+    Endpoint("DELETE", "/api/v0/webhooks/{id}/", "delete webhook", _SERVED, _DOCUMENTED),
+    Endpoint("PUT", "/api/v0/webhooks/{id}/", "update webhook", _SERVED, _DOCUMENTED),
+    Endpoint("POST", "/api/v0/webhooks/{id}/rotate-secret/", "rotate webhook secret", _SERVED, _DOCUMENTED),
+    Endpoint("POST", "/api/v0/webhooks/{id}/test/", "test webhook", _SERVED, _DOCUMENTED),
     Endpoint("GET", "/api/v0/workergroups/", "show workergroup", _LATER, _DOCUMENTED, 2),
     Endpoint("POST", "/api/v0/workergroups/", "create workergroup", _LATER, _DOCUMENTED, 4),
     Endpoint("DELETE", "/api/v0/workergroups/{id}/", "delete workergroup", _LATER, _DOCUMENTED, 3),
