@@ -315,3 +315,16 @@ print([m for m in ("pandas", "numpy", "httpx", "pydantic", "requests_cache", "ip
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout.splitlines() == ["11 11", "[]"]
+
+
+def test_names_of_machines_come_from_the_record_on_disk_without_asking(ip: Any) -> None:
+    sandbox = ip.run_cell("%vast use sandbox offers=300 seed=43 start=2026-06-01").result.sandbox
+    for name in ("lora-7b", "lora-13b", "eval"):
+        ip.run_cell(f"%vast launch num_gpus=1 --name {name} --max-usd-per-hour 9")
+    ip.run_cell("%vast destroy eval")
+    asked_before = sandbox.requests()
+
+    assert asked(ip, "%vast destroy l") == ["l>lora-13b", "l>lora-7b"]
+    assert asked(ip, "%vast ssh lora-7") == ["lora-7>lora-7b"]
+    assert completions("%vast stop lora-7b lora-1", body=False) == ("lora-1", ["lora-13b"])
+    assert sandbox.requests() == asked_before

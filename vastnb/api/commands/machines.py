@@ -12,6 +12,7 @@ from vastnb.errors import CommandError
 __all__ = ["MACHINE_COMMANDS"]
 
 _MACHINE = arg("machine", help="its name or number")
+_MACHINES = arg("machine", nargs="+", help="names or numbers")
 _FORCE = arg("--force", action="store_true", help="also a machine that vastnb did not make")
 
 
@@ -77,17 +78,15 @@ def _ssh(args: argparse.Namespace, door: Door) -> Any:
     return Text(machine.ssh_command)
 
 
-def _destroy(args: argparse.Namespace, door: Door) -> Any:
-    bills = [_named(machine).destroy(force=args.force) for machine in args.machine]
-    return bills[0] if len(bills) == 1 else bills
-
-
 def _act(verb: str) -> Callable[[argparse.Namespace, Door], Any]:
-    """Call the method `verb` of a machine with the command's options."""
+    """Call the method `verb` of a machine, or of several, with the command's options."""
 
     def act(args: argparse.Namespace, door: Door) -> Any:
         options = {name: value for name, value in vars(args).items() if name != "machine"}
-        return getattr(_named(args.machine), verb)(**options)
+        if isinstance(args.machine, str):
+            return getattr(_named(args.machine), verb)(**options)
+        done = [getattr(_named(machine), verb)(**options) for machine in args.machine]
+        return done[0] if len(done) == 1 else done
 
     return act
 
@@ -142,13 +141,13 @@ MACHINE_COMMANDS: tuple[Command, ...] = (
         "stop",
         "stop a machine; its disk stays, and is billed",
         _act("stop"),
-        (_MACHINE, _FORCE),
+        (_MACHINES, _FORCE),
         "vastnb.Instance.stop",
         ("%vast stop lora-7b",),
         "Its GPUs may go to somebody else; then starting it again has to wait.",
     ),
-    Command("start", "start a stopped machine", _act("start"), (_MACHINE, _FORCE), "vastnb.Instance.start", ("%vast start lora-7b",)),
-    Command("reboot", "restart a machine's container", _act("reboot"), (_MACHINE, _FORCE), "vastnb.Instance.reboot", ("%vast reboot lora-7b",)),
+    Command("start", "start a stopped machine", _act("start"), (_MACHINES, _FORCE), "vastnb.Instance.start", ("%vast start lora-7b",)),
+    Command("reboot", "restart a machine's container", _act("reboot"), (_MACHINES, _FORCE), "vastnb.Instance.reboot", ("%vast reboot lora-7b",)),
     Command(
         "extend",
         "let a machine live longer than it was rented for",
@@ -175,8 +174,8 @@ MACHINE_COMMANDS: tuple[Command, ...] = (
     Command(
         "destroy",
         "end a machine and its disk, see that it is gone, and give its bill",
-        _destroy,
-        (arg("machine", nargs="+", help="names or numbers"), _FORCE),
+        _act("destroy"),
+        (_MACHINES, _FORCE),
         "vastnb.Instance.destroy",
         ("%vast destroy lora-7b spot",),
         "There is no way back: what is on its disk is lost.",

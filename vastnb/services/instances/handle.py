@@ -158,9 +158,16 @@ class Instance:
             ("at most", "" if gone or most is None else f"${most:,.2f} in all"),
             ("image", plain(record.image or "") if record is not None else ""),
             ("reach it", self.ssh_command or "" if self.state == "running" else ""),
+            *self._endings(),
             ("says", plain(record.status_msg or "") if record is not None and self.state != "running" else ""),
             ("seen", f"{self.seen_at:%Y-%m-%d %H:%M:%S} UTC"),
         ]
+
+    def _endings(self) -> list[tuple[str, str]]:
+        """Who ends it in which state: said once, when it was just rented."""
+        if self.plan is None or self.state not in ("provisioning", "loading"):
+            return []
+        return [(f"when {ending.state}", str(ending).partition(": ")[2]) for ending in self.plan.endings]
 
     # -------------------------------------------------------- looking
 
