@@ -28,11 +28,11 @@ def said(selector: vastnb.OfferSelector, **message: Any) -> None:
     selector._handle_custom_msg(message, [])
 
 
-def searched(selector: vastnb.OfferSelector, line: str = "", *, refresh: bool = False) -> None:
+def searched(selector: vastnb.OfferSelector, line: str = "") -> None:
     """The button Search, until the answer or the error is on the screen."""
     done = threading.Event()
     selector.observe(lambda change: done.set() if change["new"] == "" else None, "_busy")
-    said(selector, do="search", line=line, refresh=refresh, seq=1)
+    said(selector, do="search", line=line, seq=1)
     assert done.wait(10)
     selector.unobserve_all("_busy")
 
@@ -105,7 +105,7 @@ def test_a_query_that_cannot_be_right_raises_in_python_and_is_shown_to_the_front
         selector.query = "gpu_nme=RTX_4090"
     assert selector._error is None
 
-    said(selector, do="search", line="gpu_nme=RTX_4090", refresh=False, seq=1)
+    said(selector, do="search", line="gpu_nme=RTX_4090", seq=1)
 
     assert selector._error == {
         "name": "QueryError", "message": "no such field: gpu_nme\n  gpu_nme=RTX_4090\n  ^", "hint": "did you mean gpu_name?",
@@ -159,8 +159,20 @@ def test_an_error_of_the_service_is_shown_and_the_next_search_takes_it_away(
     assert selector._error["hint"]
     assert len(selector.frame) > 0
 
-    searched(selector, QUERY, refresh=True)
+    searched(selector, QUERY)
     assert selector._error is None
+
+
+def test_the_same_question_again_asks_the_service_again(selector: vastnb.OfferSelector, sandbox: Sandbox) -> None:
+    searched(selector, QUERY)
+    once = sandbox.requests()
+    searched(selector, "gpu_name=RTX_3090")
+    twice = sandbox.requests()
+    searched(selector, QUERY)
+    assert sandbox.requests() == twice  # from the cache
+    searched(selector, QUERY)
+
+    assert sandbox.requests() == twice + once
 
 
 def test_search_as_a_function_raises(selector: vastnb.OfferSelector, sandbox: Sandbox) -> None:
@@ -184,7 +196,7 @@ def test_an_error_of_somebody_who_observes_is_shown_as_well(selector: vastnb.Off
 def test_of_searches_that_wait_only_the_newest_is_made(selector: vastnb.OfferSelector, sandbox: Sandbox) -> None:
     sandbox.faults.add("slow", seconds=0.3)
     for number in range(1, 7):
-        said(selector, do="search", line=f"num_gpus={number}", refresh=True, seq=number)
+        said(selector, do="search", line=f"num_gpus={number}", seq=number)
     settle(selector)
 
     asked = list(dict.fromkeys(str(record.body["num_gpus"]) for record in sandbox.log))
@@ -196,7 +208,7 @@ def test_of_searches_that_wait_only_the_newest_is_made(selector: vastnb.OfferSel
 def test_an_answer_that_comes_after_the_end_is_thrown_away(client: Client, sandbox: Sandbox) -> None:
     selector = vastnb.OfferSelector(QUERY, client=client)
     sandbox.faults.add("slow", seconds=0.3)
-    said(selector, do="search", line=QUERY, refresh=False, seq=1)
+    said(selector, do="search", line=QUERY, seq=1)
     worker = selector._worker
     selector.close()
 
@@ -248,7 +260,7 @@ def test_what_was_chosen_stays_chosen_while_it_is_there(selector: vastnb.OfferSe
     said(selector, do="select", rows=[0, 5], version=selector._table["version"])
     chosen = selector.value.offer_id.tolist()
 
-    searched(selector, f"{QUERY} num_gpus>=1", refresh=True)
+    searched(selector, f"{QUERY} num_gpus>=1")
     assert selector.value.offer_id.tolist() == chosen
 
     searched(selector, "gpu_name=RTX_3090")
@@ -274,7 +286,7 @@ def test_a_frame_is_filtered_here_and_nobody_is_asked(frame: pd.DataFrame, sandb
     selector = vastnb.OfferSelector(mine, query="num_gpus>=2")
 
     said(selector, do="select", rows=[4], version=selector._table["version"])
-    said(selector, do="search", line="", refresh=False, seq=1)
+    said(selector, do="search", line="", seq=1)
     settle(selector)
 
     pd.testing.assert_frame_equal(selector.value, mine.iloc[[4]])

@@ -82,6 +82,7 @@ def portrait(page: Any, name: str) -> None:
             "t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t})",
             f"JupyterLab {theme.title()}",
         )
+        page.locator("#jupyterlab-splash").wait_for(state="detached")
         page.wait_for_function("dark => (document.body.dataset.jpThemeLight === 'false') === dark", arg=theme == "dark")
         page.locator(SELECTOR).first.screenshot(path=str(Path(str(folder)) / f"selector-{name}-{theme}.png"))
     if folder:
@@ -210,7 +211,7 @@ def test_points_of_the_picture_choose_rows(show: Any) -> None:
 
     page.mouse.click(box["x"] + spot[0] * scale, box["y"] + spot[1] * scale)
     until(page, "len(selector.value)", 1)
-    page.mouse.move(box["x"] + 45, box["y"] + 5)
+    page.mouse.move(box["x"] + 25, box["y"] + 5)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] - 2, box["y"] + box["height"] - 30, steps=3)
     page.mouse.up()
@@ -239,7 +240,9 @@ def test_what_a_host_wrote_does_not_run(show: Any) -> None:
 def test_an_empty_answer_explains_itself(show: Any) -> None:
     page = show("'gpu_name=RTX_4090 dph<0.01'")
 
-    assert "dph<0.01: removes" in page.locator(f"{SELECTOR} .vastnb-empty").inner_text()
+    why = page.locator(f"{SELECTOR} .vastnb-empty")
+    why.wait_for()
+    assert "dph<0.01: removes" in why.inner_text()
     portrait(page, "empty")
 
 
@@ -296,9 +299,11 @@ def test_5000_offers_are_sorted_and_filtered_with_few_of_them_in_the_page(show: 
     prices = kernel(page, f"frame.usd_per_hour.sort_values().iloc[{place}:{place + 3}].round(3).tolist()")
     assert [float(text.replace(",", "")) for text in cells(page, 4)[:3]] == prices
     assert page.locator(ROW).count() < 25
+    page.locator(f"{SELECTOR} .vastnb-scroll").evaluate("box => { box.scrollTop = 100000; }")
     page.get_by_label("Price at most").fill("0.2")
     until(page, "selector.query", "dph<=0.2")
     assert f"{kernel(page, 'int((frame.usd_per_hour <= 0.2).sum())'):,} of 5,000 offers fit" in badges(page)
+    assert page.locator(ROW).count() >= 10
     assert page.get_by_role("button", name="Search", exact=True).is_hidden()
     portrait(page, "5000")
 

@@ -215,7 +215,7 @@ class OfferSelector(Panel):
         columns = columns_of(self.frame)
         table = packed(self.frame, [*self._columns, *_ALWAYS], self._job_usd())
         choices = [told(column) for column in (JOB, *columns)]
-        self._table = {**table, "version": self._version, "choices": choices}
+        self._table = {**table, "version": self._version, "hours": self.hours, "choices": choices}
 
     def _job_usd(self) -> pd.Series | None:
         """The price of the job for each row; the quotes know rows by their ids, which a frame of yours may hold twice."""
@@ -256,7 +256,8 @@ class OfferSelector(Panel):
 
     def _search_soon(self, message: dict[str, Any]) -> None:
         self._take_line(message)
-        self._start("Searching", lambda: self._search(refresh=message["refresh"]))
+        again = self._asking() == self._asked
+        self._start("Searching", lambda: self._search(refresh=again))
 
     def _select(self, message: dict[str, Any]) -> None:
         if message["version"] == self._table["version"]:

@@ -1,5 +1,5 @@
 
-const CHART = { width: 280, height: 320, left: 50, right: 8, top: 8, bottom: 38 };
+const CHART = { width: 280, height: 320, left: 38, right: 8, top: 20, bottom: 38 };
 
 /** Where `value` lies between `low` and `high`, 0 to 1, by powers of ten. */
 const share = (value, low, high) => (Math.log10(value) - Math.log10(low)) / (Math.log10(high) - Math.log10(low));
@@ -23,10 +23,9 @@ class Scatter {
     [this.x, this.y, this.name] = [x, y, name];
     this.node.hidden = !x || !y;
     if (this.node.hidden) return;
-    const text = (at, words, turned) => h("svg:text", { ...at, "text-anchor": "middle", ...(turned && { transform: `rotate(-90 ${at.x} ${at.y})` }) }, words);
-    const middle = (CHART.top + CHART.height - CHART.bottom) / 2;
-    this.titles.replaceChildren(text({ x: (CHART.left + CHART.width) / 2, y: CHART.height - 4 }, `${x.head}, ${x.unit}`),
-      text({ x: 10, y: middle }, "DLPerf: deep learning score", true));
+    const text = (x, y, anchor, words) => h("svg:text", { x, y, "text-anchor": anchor }, words);
+    this.titles.replaceChildren(text(0, 11, "start", "DLPerf, deep learning score"),
+      text((CHART.left + CHART.width) / 2, CHART.height - 4, "middle", `${x.head}, ${x.unit}`));
   }
 
   draw(rows, chosen) {

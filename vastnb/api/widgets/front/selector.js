@@ -2,7 +2,7 @@
 const TESTS = { ">=": (a, b) => a >= b, ">": (a, b) => a > b, "<=": (a, b) => a <= b, "<": (a, b) => a < b, "=": (a, b) => a === b };
 const LOW = [">=", ">", "="], HIGH = ["<=", "<", "="];
 const round = (value) => Number(value.toPrecision(12));
-const usd = (value, digits = 2) => `$${value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })}`;
+const usd = (value, digits = 2) => (value !== value ? "unknown price" : `$${value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })}`);
 
 /** A value as the query takes it: blanks become underscores, anything else that is not plain is quoted. */
 const quoted = (word) => (/^[\w. +-]+$/.test(word) ? word.replaceAll(" ", "_") : word.includes('"') ? `'${word}'` : `"${word}"`);
@@ -45,7 +45,7 @@ class Selector extends Face {
   }
 
   follows() {
-    return { _question: () => this.takeQuestion(), _table: () => { this.takeTable(); this.left(); }, _selected: () => this.inUse() || this.takeChosen(), _models: () => this.drawLists() };
+    return { _busy: () => { this.drawBusy(); this.drawAbout(); }, _question: () => this.takeQuestion(), _table: () => { this.takeTable(); this.left(); }, _selected: () => this.inUse() || this.takeChosen(), _models: () => this.drawLists() };
   }
 
   attach(model) {
@@ -193,7 +193,7 @@ class Selector extends Face {
 
   searchNow() {
     this.filterSoon.now();
-    this.order({ do: "search", line: this.text.value, refresh: !this.changed(), seq: ++this.seq });
+    this.order({ do: "search", line: this.text.value, seq: ++this.seq });
   }
 
   /** Whether the filters ask for something else than what is on the screen is the answer to. */
@@ -217,7 +217,8 @@ class Selector extends Face {
     }
     if (event.key !== "Enter" || event.target.tagName !== "INPUT" || event.target.type === "checkbox") return;
     event.preventDefault();
-    if (this.model.get("_about").market) this.searchNow();
+    if (event.target.type === "search") event.target.nextSibling.querySelector("input")?.click();
+    else if (this.model.get("_about").market) this.searchNow();
     else event.target.dispatchEvent(new Event("change"));
   }
 
@@ -293,10 +294,10 @@ class Selector extends Face {
     if (this.columns) this.scatter.draw(shown, chosen);
     const sum = (name) => [...chosen].reduce((total, row) => total + (this.columns[name]?.values[row] ?? NaN), 0);
     const [hourly, job] = chosen.size ? [sum("usd_per_hour"), sum("job_usd")] : [];
-    const hidden = chosen.size && [...chosen].filter((row) => !shown.includes(row)).length;
+    const inSight = new Set(chosen.size ? shown : []), hidden = [...chosen].filter((row) => !inSight.has(row)).length;
     this.clear.hidden = !chosen.size;
     this.sum.textContent = !chosen.size ? "None chosen." : [`${chosen.size} chosen`, `${usd(hourly, 3)} an hour`,
-      job === job && `${usd(job)} for ${this.hours.value} h`, hidden && `${hidden} of them filtered out`].filter(Boolean).join(" · ");
+      this.columns.job_usd && `${usd(job)} for ${this.model.get("_table").hours} h`, hidden && `${hidden} of them filtered out`].filter(Boolean).join(" · ");
   }
 
   drawAbout() {

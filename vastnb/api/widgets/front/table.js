@@ -106,7 +106,8 @@ class Table {
 
   draw() {
     if (!this.columns) return;
-    const first = Math.max(0, Math.floor(this.scroller.scrollTop / ROW) - 3);
+    const last = this.shown.length - Math.floor(HEIGHT / ROW) + 2;  // where it may stand is behind that after a filter
+    const first = Math.max(0, Math.min(Math.floor(this.scroller.scrollTop / ROW), last) - 3);
     const rows = this.shown.slice(first, first + Math.ceil(HEIGHT / ROW) + 6);
     this.body.replaceChildren(...rows.map((row, i) => this.row(row, first + i)));
     const space = (body, count) => {
