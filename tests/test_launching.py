@@ -133,6 +133,21 @@ def test_a_bid_offer_without_a_bid_is_refused(there: Yard, kernel: Fleet) -> Non
     assert there.rent_requests == 0
 
 
+def test_a_bid_that_is_no_cheaper_than_on_demand_is_warned_of(there: Yard, kernel: Fleet) -> None:
+    bids = there.offers(kernel, rental="bid")
+    price = float(there.offers(kernel, f"id={bids.offer_id[0]}").gpu_usd_per_hour[0])
+
+    dear, fine = (
+        launch_on(kernel, bids.iloc[0], bid_usd_per_hour=bid, dry_run=True)
+        for bid in (price * 1.1, float(bids.min_bid_usd_per_hour[0]))
+    )
+
+    assert isinstance(dear, Plan)
+    assert isinstance(fine, Plan)
+    assert "on demand its GPUs cost" in dear.quote.uncertain[-1]
+    assert not any("on demand its GPUs cost" in doubt for doubt in fine.quote.uncertain)
+
+
 def test_an_unknown_argument_names_its_nearest(there: Yard, kernel: Fleet) -> None:
     with pytest.raises(errors.InputError) as caught:
         launch_on(kernel, 900_000_001, max_usd_per_hr=1)

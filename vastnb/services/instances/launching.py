@@ -321,17 +321,27 @@ def _planned(fleet: Fleet, offer: _Offer, wish: _Wish) -> Plan:
     changed = differences(offer.agreed, now) if offer.agreed is not None else []
     if changed:
         raise PriceChangedError(f"offer {offer.offer_id}: {'; '.join(changed)}")
-    _check_bid(now, bid, row)
+    if bid is not None:
+        now = _bid_checked(client, now, bid, row)
     return plan_of(row.to_dict(), now, wish.spec, wish.terms, wish.name, url=client.settings.url)
 
 
-def _check_bid(now: Quote, bid: float | None, row: pd.Series) -> None:
+def _bid_checked(client: Client, now: Quote, bid: float, row: pd.Series) -> Quote:
+    """The quote of a bid that can win; with a warning where it is no cheaper than renting on demand."""
     floor = row["min_bid_usd_per_hour"]
-    if bid is not None and floor > bid:
+    if floor > bid:
         raise PriceChangedError(
             f"offer {now.offer_id}: at least ${floor:.3f}/h must be bid now, for all its GPUs together, got {bid:g}",
             hint="a bid that is too low can leave a machine behind that never runs and is billed",
-        )  # fmt: skip
+        )
+    try:
+        on_demand = client.get_offer(now.offer_id)["gpu_usd_per_hour"][0]
+    except OfferGoneError:  # its GPUs run for somebody who bids less
+        return now
+    if bid < on_demand:
+        return now
+    dear = f"on demand its GPUs cost ${on_demand:.3f}/h, no more than this bid, and nobody can outbid that"
+    return now.model_copy(update={"uncertain": (*now.uncertain, dear)})
 
 
 def _rented(fleet: Fleet, offer: _Offer, wish: _Wish, plan: Plan, sight: Sight) -> Instance:
