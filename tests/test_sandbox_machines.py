@@ -300,7 +300,8 @@ def test_a_machine_destroys_itself_and_the_bill_stops(yard: Yard, tool: str) -> 
 
 @pytest.mark.parametrize("between", ["a stop and a start", "a reboot"])
 def test_it_does_so_after_a_stop_and_a_start_and_after_a_reboot(yard: Yard, between: str) -> None:
-    number = yard.run(f"[ -f go ] && {ENDINGS['python']}")
+    number = yard.run(f"[ -f go ] && {ENDINGS['python']}; echo stays")
+    until(lambda: yard.printed(number))
     yard.file(number, "root/go").touch()
     if between == "a reboot":
         ask(yard.sandbox, "PUT", f"/api/v0/instances/reboot/{number}/")
@@ -352,6 +353,28 @@ def test_the_key_of_a_container_acts_on_its_own_machine_only(yard: Yard) -> None
 
     assert ask(yard.sandbox, "DELETE", f"/api/v0/instances/{one}/", key=key) == (200, {"success": True})
     assert ask(yard.sandbox, "GET", f"/api/v0/instances/{one}/", key=key)[0] == 404
+
+
+def test_a_script_that_spoils_its_own_disk_spoils_nothing_else(yard: Yard) -> None:
+    number = yard.run('rm -rf "$HOME"; touch "$HOME"; echo done')
+    until(lambda: yard.printed(number))
+    yard.manage(number, "stopped")
+    yard.manage(number, "running")
+    said = yard.printed(number).splitlines()[-1]
+    assert said.startswith("the container cannot be started: ")
+    assert ask(yard.sandbox, "POST", f"/api/v0/instances/{number}/ssh/", {"ssh_key": f"{PUBLIC_KEY}2"})[0] == 200
+    folder = yard.file(number, "")
+    assert ask(yard.sandbox, "DELETE", f"/api/v0/instances/{number}/") == (200, {"success": True})
+    yard.machines.settle()
+    assert not folder.exists()
+
+
+def test_what_no_variable_can_hold_is_left_out(yard: Yard) -> None:
+    env = {"": "1", "A=B": "1", "NUL": "a\0b", "HALF": "\ud83d", "GOOD": "\N{SNOWMAN}", "LONG": "x" * 200_000}
+    number = yard.run("echo '\ud83d' $GOOD; env | grep -c HALF", env=dict(list(env.items())[:5]))
+    until(lambda: "0" in yard.printed(number))
+    assert yard.printed(number) == "? \N{SNOWMAN}\n0\n"
+    assert "cannot be started" in yard.printed(yard.run("echo up", env=env))
 
 
 def test_one_set_of_machines_belongs_to_one_sandbox(yard: Yard) -> None:

@@ -11,6 +11,7 @@ runs in real time, while the sandbox's clock is stepped; a script reads that clo
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,8 @@ URL = "VAST_URL"
 """The variable by which a script finds the sandbox; the official client reads it too."""
 _MOST_OUTPUT_BYTES = 4 * 2**20
 _KILL_TIMEOUT_S = 10.0
+_LONE = re.compile("[\ud800-\udfff]")
+"""Half a character, which JSON can carry and no variable."""
 _KEEPER = """\
 trap 'exit 143' TERM
 exec 3<&0 4>&2 </dev/null 2>/dev/null
@@ -87,8 +90,7 @@ class Machines:
         with self._lock:
             machine = self._machines.get(instance.id)
             if machine is not None:
-                machine.terminate()
-                self._in_the_background(partial(machine.finish, self._grace_s))
+                self._in_the_background(partial(machine.finish, machine.terminate(), self._grace_s))
                 machine.clean = instance.row["actual_status"] == "recycling"
 
     def gone(self, instance: Instance) -> None:
@@ -96,14 +98,15 @@ class Machines:
         with self._lock:
             machine = self._machines.pop(instance.id, None)
             if machine is not None:
-                self._in_the_background(partial(machine.remove, self._grace_s))
+                self._in_the_background(partial(machine.remove, machine.terminate(), self._grace_s))
 
     def admitted(self, instance_id: int, keys: tuple[str, ...], before: tuple[str, ...]) -> None:
         """Let other public keys log in than before."""
         with self._lock:
             machine = self._machines.get(instance_id)
             if machine is not None:
-                authorize(machine.authorized_keys, keys, before)
+                with contextlib.suppress(OSError):
+                    authorize(machine.authorized_keys, keys, before)
 
     def shown(self, instance_id: int) -> Mapping[str, Any]:
         """Return where one logs in; nothing if one cannot."""
@@ -125,8 +128,8 @@ class Machines:
 
     def settle(self) -> None:
         """Return when everything that was told to end has ended."""
-        while self._ending:
-            self._ending.pop().join()
+        for thread in tuple(self._ending):
+            thread.join()
 
     def closed(self) -> None:
         """End and remove everything; the sandbox has stopped."""
@@ -135,9 +138,7 @@ class Machines:
                 return
             self._at_exit.detach()
             for machine in self._machines.values():
-                machine.terminate()
-            for machine in self._machines.values():
-                self._in_the_background(partial(machine.finish, self._grace_s))
+                self._in_the_background(partial(machine.finish, machine.terminate(), self._grace_s))
             self._machines.clear()
             root = self._root
         self.settle()
@@ -149,9 +150,9 @@ class Machines:
 
     def _in_the_background(self, act: Callable[[], object]) -> None:
         """Do what must wait for processes: the one who ends a machine may be one of them, and wants his answer."""
-        self._ending = [thread for thread in self._ending if thread.is_alive()]
-        self._ending.append(threading.Thread(target=act, name="vastnb-machine-ending", daemon=True))
-        self._ending[-1].start()
+        thread = threading.Thread(target=act, name="vastnb-machine-ending", daemon=True)
+        thread.start()
+        self._ending = [*(one for one in self._ending if one.is_alive()), thread]
 
 
 class _Machine:
@@ -171,12 +172,19 @@ class _Machine:
 
     def start(self, instance: Instance, url: str) -> None:
         """Run its container; on the sandbox's clock the grace of an earlier one is over."""
-        if self._keeper is not None:
-            self._signal(self._keeper, signal.SIGKILL)
-        self.finish(0)
+        self.finish(self.terminate(signal.SIGKILL), 0)
         if self.clean:
             shutil.rmtree(self._folder, ignore_errors=True)
         self.clean = False
+        self._folder.mkdir(exist_ok=True)
+        try:
+            self._run(instance, url)
+        except OSError as error:
+            # A script can make its own disk one on which no other starts.
+            with self._log.open("a") as log:
+                log.write(f"the container cannot be started: {error}\n")
+
+    def _run(self, instance: Instance, url: str) -> None:
         for folder in (self._home, self.disk / "workspace", self.disk / "tmp"):
             folder.mkdir(parents=True, exist_ok=True)
         shell = shutil.which("bash") or "/bin/sh"
@@ -211,23 +219,24 @@ class _Machine:
         """Write the on-start script as the row has it now; a container that runs an image's own command has none."""
         script, path = instance.row["onstart"], self._home / "onstart.sh"
         if script and instance.row["image_runtype"] != "args":
-            path.write_text(script, encoding="utf-8", errors="surrogateescape")
+            path.write_text(script, encoding="utf-8", errors="replace")
             path.chmod(0o700)
         else:
             path.unlink(missing_ok=True)
 
-    def terminate(self) -> None:
-        """Ask its processes to end."""
+    def terminate(self, number: signal.Signals = signal.SIGTERM) -> "subprocess.Popen[bytes] | None":
+        """Tell its processes to end, and return the first of them."""
         self.address.pop("ports", None)
         keeper = self._keeper
         if keeper is not None:
-            self._signal(keeper, signal.SIGTERM)
+            self._signal(keeper, number)
+        return keeper
 
-    def finish(self, grace_s: float) -> None:
-        """Return when its processes are no more: killed if they are not in time, or with the first of them, as docker does."""
+    def finish(self, keeper: "subprocess.Popen[bytes] | None", grace_s: float) -> None:
+        """Return when they are no more: killed if they are not in time, or with the first of them, as docker does."""
         with self._lock:
-            keeper = self._keeper
-            if keeper is None or keeper.stdin is None:
+            # By the time it comes to this, others may run there.
+            if keeper is None or keeper.stdin is None or keeper is not self._keeper:
                 return
             with contextlib.suppress(subprocess.TimeoutExpired):
                 keeper.wait(grace_s)
@@ -240,9 +249,9 @@ class _Machine:
                 time.sleep(0.005)
             self._keeper = None
 
-    def remove(self, grace_s: float) -> None:
+    def remove(self, keeper: "subprocess.Popen[bytes] | None", grace_s: float) -> None:
         """Finish, and remove its folder."""
-        self.finish(grace_s)
+        self.finish(keeper, grace_s)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def output(self) -> bytes:
@@ -294,7 +303,7 @@ def environment(instance: Instance, disk: Path, url: str) -> dict[str, str]:
 
 
 def _can_be_set(name: str, value: str) -> bool:
-    return bool(name) and "=" not in name and "\0" not in name + value
+    return bool(name) and "=" not in name and "\0" not in name + value and not _LONE.search(name + value)
 
 
 def _living_in(home: Path) -> list[int]:
@@ -335,5 +344,5 @@ def _end_all(machines: dict[int, _Machine], root: Path, owner: int) -> None:
     # A fork of the process that started them runs this at its own exit too.
     if os.getpid() == owner:
         for machine in machines.values():
-            machine.finish(0)
+            machine.finish(machine.terminate(signal.SIGKILL), 0)
         shutil.rmtree(root, ignore_errors=True)

@@ -93,9 +93,9 @@ class Sshd:
 def authorize(path: Path, keys: Iterable[str], before: Iterable[str] = ()) -> None:
     """Let public keys log in, those of ``before`` no more; what else the machine has written into the file stays."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    lines = path.read_text("utf-8", "surrogateescape").splitlines() if path.exists() else []
     wanted = [*(line for line in lines if line not in set(before)), *keys]
-    path.write_text("".join(f"{line}\n" for line in dict.fromkeys(wanted)), "utf-8")
+    path.write_text("".join(f"{line}\n" for line in dict.fromkeys(wanted)), "utf-8", "surrogateescape")
     path.chmod(0o600)
 
 
