@@ -36,6 +36,8 @@ _NOUNS = {
     "audit": ("nothing that costs", "thing that costs", "things that cost"),
 }
 _TRAFFIC = {"download_gb": "GB down", "upload_gb": "GB up", "idle_hours": "h stopped"}
+_OPEN = '<div class="vastnb-frame tex2jax_ignore mathjax_ignore">'
+"""Two dollar signs in a line are no formula."""
 _STYLE = """<style>
 .vastnb-frame table.dataframe { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0; }
 .vastnb-frame table.dataframe th, .vastnb-frame table.dataframe td {
@@ -86,9 +88,7 @@ def frame_html(frame: pd.DataFrame) -> str:
     )
     lines = [f"<p>{html.escape(line)}</p>" for line in _captions(frame, cells)]
     notes = [f'<p class="vastnb-note">{html.escape(line)}</p>' for line in _notes(frame)]
-    return "\n".join(
-        part for part in (f'{_STYLE}\n<div class="vastnb-frame">', table, *lines, *notes, "</div>") if part
-    )
+    return "\n".join(part for part in (f"{_STYLE}\n{_OPEN}", table, *lines, *notes, "</div>") if part)
 
 
 def frame_text(frame: pd.DataFrame) -> str:
@@ -127,7 +127,7 @@ def card_html(card: Card) -> str:
     table = f'<table border="1" class="dataframe"><tbody>\n{rows}\n</tbody></table>' if rows else ""
     notes = [f'<p class="vastnb-note">{html.escape(note)}</p>' for note in card.notes]
     title = f"<p><strong>{html.escape(card.title)}</strong></p>"
-    return "\n".join(part for part in (f'{_STYLE}\n<div class="vastnb-frame">', title, table, *notes, "</div>") if part)
+    return "\n".join(part for part in (f"{_STYLE}\n{_OPEN}", title, table, *notes, "</div>") if part)
 
 
 def _line(row: Sequence[str], widths: Sequence[int], left: Sequence[bool]) -> str:
@@ -222,7 +222,8 @@ def _captions(frame: pd.DataFrame, cells: _Cells) -> list[str]:
         return [_quoted(about, count)]
     if kind in _NOUNS:
         none, one, many = _NOUNS[kind]
-        return [f"{f'{count:,} {one if count == 1 else many}' if count else none} · {source_of(about)}"]
+        counted = f"{count:,} {one if count == 1 else many}" if count else none
+        return [f"{counted} · {source_of(about)}", *about.get("summary", ())]
     if "source" in about:
         first = f", the first {len(cells.rows)} shown" if cells.more else ""
         return [f"{count:,} {kind}{first} · {source_of(about)}"]

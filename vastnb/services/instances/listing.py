@@ -88,7 +88,7 @@ def audit(*, client: Client | None = None) -> pd.DataFrame:
     rows += [_lost(rental) for rental in sight.waiting]
     frame = frame_of("audit", _columns("audit", rows))
     frame.attrs["vastnb"] = _about("audit", fleet, sight, rows)
-    frame.attrs["vastnb"]["notes"] = _sums(fleet, sight, rows)
+    frame.attrs["vastnb"]["summary"] = _sums(fleet, sight, rows)
     return frame
 
 
