@@ -85,7 +85,7 @@ class Logs:
         printed = self._machines.output(rental.id) if self._machines else None
         text = container_log(rental) if printed is None else printed.decode(errors="replace")
         text = daemon_log(rental) if body.get("daemon_logs") == "true" else text
-        url = self._uploads.put(_chosen(text, body).encode())
+        url = self._uploads.put(_chosen(text, body).encode(errors="replace"))
         return reply({"success": True, "result_url": url, "msg": "Logs are being uploaded, wait a few seconds"})
 
     def command(self, request: Request) -> Answer:
@@ -100,7 +100,11 @@ class Logs:
         if rental.holds:
             raise bad("The instance must be stopped for commands to be executed.", "invalid_container")
         disk = self._machines.disk(rental.id) if self._machines else None
-        output = _made_up(words) if disk is None else _run(words, disk)
+        try:
+            output = _made_up(words) if disk is None else _run(words, disk)
+        except (OSError, RuntimeError, subprocess.TimeoutExpired):
+            # Links in a circle, a disk that was removed, a disk that takes too long.
+            raise bad("Invalid command given.") from None
         return reply(
             {
                 "success": True,

@@ -54,7 +54,8 @@ class Uploads:
             return _refusal(400, "InvalidArgument", "Only one auth mechanism allowed")
         with self._lock:
             file = self._files.get(request.path)
-            if file is None or not hmac.compare_digest(request.query.get("Signature", ""), file.signature):
+            signature = request.query.get("Signature", "").encode(errors="replace")
+            if file is None or not hmac.compare_digest(signature, file.signature.encode()):
                 return _refusal(403, "AccessDenied", "Access Denied")
             if self._clock.now() > file.expires_at:
                 return _refusal(403, "AccessDenied", "Request has expired")
