@@ -25,17 +25,17 @@ class Renter:
     def __init__(self, sandbox: Sandbox, key: str | None = None) -> None:
         self.sandbox, self.key = sandbox, key or sandbox.api_key
 
-    def ask(self, method: str, path: str, body: Any = None, **query: Any) -> Told:
+    def ask(self, method: str, path: str, body: Any = None, *, timeout: float = 20, **query: Any) -> Told:
         """Ask once."""
         asked = {k: v if isinstance(v, str) else json.dumps(v) for k, v in query.items()}
         where = path + ("?" + urlencode(asked) if asked else "")
         data = None if body is None else json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", int(self.sandbox.url.rsplit(":", 1)[1]), timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", int(self.sandbox.url.rsplit(":", 1)[1]), timeout=timeout)
         try:
             connection.request(method, where, data, {"Authorization": f"Bearer {self.key}"})
             answer = connection.getresponse()
             text = answer.read()
-        except (http.client.HTTPException, ConnectionError):
+        except (http.client.HTTPException, OSError):
             return Told(0, None)
         finally:
             connection.close()

@@ -537,14 +537,13 @@ def test_a_containers_key_may_only_act_on_its_own_machine(sandbox: Sandbox, rent
 
 PAYING = ["create", "destroy", "stop"]
 ACTS = {"cut-after", "cut-body", "garbage", "html-200", "truncated-json", "slow", "doubled-request"}
-SPARES = {"hang"}  # needs a client that leaves; in test_sandbox_server
 
 
 @pytest.mark.parametrize("call", PAYING)
 def test_every_fault_of_the_answer_on_calls_that_pay_or_end(call: str) -> None:
     from vastnb.sandbox.faults import ANSWER, KINDS
 
-    names = [name for name, kind in KINDS.items() if kind.stage == ANSWER and name not in SPARES]
+    names = [name for name, kind in KINDS.items() if kind.stage == ANSWER and name != "hang"]
     with Sandbox(offers=300, seed=3, start=START) as sandbox:
         renter = Renter(sandbox)
         for name, offer in zip(names, offers(sandbox), strict=False):
@@ -572,6 +571,28 @@ def test_every_fault_of_the_answer_on_calls_that_pay_or_end(call: str) -> None:
             for row in sandbox.instances:
                 assert renter.destroy(row["id"]).status == 200
             assert sandbox.faults.waiting() == []
+
+
+def test_a_client_that_left_a_hanging_request_has_rented_if_it_acted(sandbox: Sandbox, renter: Renter) -> None:
+    for offer, acts in zip(offers(sandbox), (False, True), strict=False):
+        sandbox.faults.add("hang", acts=acts)
+        path, body = f"/api/v0/asks/{offer['id']}/", {"image": "a/b"}
+        assert renter.ask("PUT", path, body, timeout=0.3).status == 0
+        assert len(sandbox.instances) == int(acts)
+
+
+def test_strict_limits_hold_for_paying_calls_and_what_they_refuse_is_not_done() -> None:
+    with Sandbox(offers=100, seed=3, start=START, strict=True) as sandbox:
+        renter = Renter(sandbox)
+        first, second = offers(sandbox)[:2]
+        number = renter.rent(first)
+        assert renter.create(second) == (429, b"API requests too frequent: endpoint threshold=4.5")
+        assert renter.destroy(number).status == 200
+        assert renter.destroy(number).status == 429
+        assert sandbox.instances == []
+        assert [(record.method, record.status) for record in sandbox.log] == [
+            ("PUT", 200), ("PUT", 429), ("DELETE", 200), ("DELETE", 429),
+        ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["503", "429-record", "success-false", "502-html", "504", "429-text"])

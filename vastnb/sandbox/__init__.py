@@ -153,13 +153,15 @@ class Sandbox:
     @functools.cached_property
     def rentals(self) -> "Rentals":
         """What is rented, made when first asked for."""
+        from secrets import token_hex
+
         from .rentals import Rentals
 
         return Rentals(
             market=self.market,
             clock=self.clock,
             books=self.books,
-            secret=self.run_id,
+            secret=token_hex(16),
             backend=self._machines,
             listing_lag_s=self._listing_lag_s,
         )

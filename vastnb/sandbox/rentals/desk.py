@@ -89,10 +89,9 @@ class Desk:
         if not isinstance(query, dict):
             raise bad("Invalid args: q must be a search")
         view, found = self._select(query)
-        for number in view["id"][found[: query.get("limit") or len(found)]]:
-            if self._rentals.market.slot(int(number), self._rentals.now) is not None:
-                return self._create_as(str(number), body, request)
-        raise RefusedError(404, "no_such_ask", "No offers found that match the search.")
+        if not len(found):
+            raise RefusedError(404, "no_such_ask", "No offers found that match the search.")
+        return self._create_as(str(view["id"][found[0]]), body, request)
 
     def _create_as(self, ask_id: str, body: Any, request: Request) -> Answer:
         account, rentals = self._books.owner(request.key), self._rentals
@@ -122,22 +121,11 @@ class Desk:
         """Return the slot of an offer that can be rented now."""
         market, now = self._rentals.market, self._rentals.now
         slot = market.slot(ask_id, now)
-        if slot is None:
-            msg = f"error 404/3603: no_such_ask Instance type by id {ask_id} is not available."
-            raise RefusedError(404, "invalid_args", msg, ask_id=ask_id)
-        offer = market.offer(slot, now, wish.disk_gb, "on-demand")
+        offer = None if slot is None else market.offer(slot, now, wish.disk_gb, "on-demand")
+        if slot is None or offer is None:
+            raise _unknown(ask_id)
         if not offer["rentable"]:
-            taken = not market.taken.isdisjoint(offer["gpu_ids"])
-            raise (
-                _taken(ask_id)
-                if taken
-                else RefusedError(
-                    404,
-                    "invalid_args",
-                    f"error 404/3603: no_such_ask Instance type by id {ask_id} is not available.",
-                    ask_id=ask_id,
-                )
-            )
+            raise _unknown(ask_id) if market.taken.isdisjoint(offer["gpu_ids"]) else _taken(ask_id)
         if wish.disk_gb > offer["disk_space"]:
             raise bad(f"Invalid args: disk must be at most {offer['disk_space']:g} GB", ask_id=ask_id)
         return slot
@@ -323,6 +311,11 @@ class Desk:
         if None in found:
             raise RefusedError(404, "no_such_instance", _GONE)
         return [rental for rental in found if rental is not None]
+
+
+def _unknown(ask_id: int) -> RefusedError:
+    msg = f"error 404/3603: no_such_ask Instance type by id {ask_id} is not available."
+    return RefusedError(404, "invalid_args", msg, ask_id=ask_id)
 
 
 def _taken(ask_id: int) -> RefusedError:
