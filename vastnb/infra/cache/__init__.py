@@ -7,7 +7,8 @@ own key, its pickle and its session are not used; `docs/caching.md` says why.
 * `entry`, `codec`: what is kept of an answer, and its bytes.
 * `store`: entries in and out of a backend; a backend that fails is a miss.
 * `late`: a store whose backend is opened after the first answer.
-* `local`, `large`: the SQLite file of one user, private and never waited for; long entries are files beside it.
+* `local`: the SQLite file of one user, private and never waited for.
+* `large`, `files`: long entries as files beside it, whole or not there.
 * `shared`: the Redis of a team, where every entry is signed.
 * `transport`: the policy: fresh, stale, one flight for many callers.
 
