@@ -108,6 +108,16 @@ def test_what_is_not_certain_ends_the_search_for_an_offer(there: Yard, kernel: F
     assert there.rent_requests == 1
 
 
+def test_a_machine_that_cannot_be_looked_at_is_rented_all_the_same(there: Yard, kernel: Fleet) -> None:
+    offers = there.offers(kernel)
+    there.sandbox.faults.add("503", path="/api/v0/instances/", method="GET")
+
+    machine = launched(kernel, offers, name="lora")
+
+    assert machine.state == "provisioning"
+    assert [row["id"] for row in there.machines] == [machine.refresh().id]
+
+
 # --- what is refused -------------------------------------------------------------------------------------------------------
 
 

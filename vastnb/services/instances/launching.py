@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from vastnb.errors import (
+    ApiError,
     BudgetError,
     InputError,
     InsufficientCreditError,
@@ -34,7 +36,7 @@ from vastnb.services.instances.handle import Instance
 from vastnb.services.instances.labels import write_label
 from vastnb.services.instances.spec import LaunchSpec, check_name, spec_of
 from vastnb.services.instances.terms import Plan, Terms, plan_of, terms_of
-from vastnb.services.journal import Rental
+from vastnb.services.journal import Rental, notebook_of_kernel
 from vastnb.vast.client import FIRST_SANDBOX_ID
 
 if TYPE_CHECKING:
@@ -349,13 +351,16 @@ def _rented(fleet: Fleet, offer: _Offer, wish: _Wish, plan: Plan, sight: Sight) 
         token=plan.label.token, label=write_label(plan.label), offer_id=offer.offer_id, sent_at=plan.now, name=wish.name,
         machine_id=plan.quote.machine_id, rental=plan.quote.rental, spec=wish.spec.shown(),
         terms=wish.terms.model_dump(mode="json"), quote=plan.quote.model_dump(mode="json"), usd_per_hour=plan.usd_per_hour,
-        most_usd=plan.most_usd, ends_at=plan.ends_at,
+        most_usd=plan.most_usd, ends_at=plan.ends_at, notebook=notebook_of_kernel(),
     )  # fmt: skip
     new = budget.Cost(plan.usd_per_hour, plan.ends_at, plan.most_usd)
     bought = fleet.buyer.buy(rental, plan.request, fleet.allowance(sight, new))
     if fleet.on_end is not None and plan.ends_at is not None and bought.instance_id is not None:
         fleet.on_end(bought.instance_id, plan.ends_at, wish.terms.at_end)
-    return Instance(fleet, None, bought, plan.now, plan=plan, again=_another(fleet, offer, wish, plan)).refresh()
+    machine = Instance(fleet, None, bought, plan.now, plan=plan, again=_another(fleet, offer, wish, plan))
+    with contextlib.suppress(ApiError):  # it is rented, whether it can be looked at just now or not
+        machine.refresh()
+    return machine
 
 
 def _another(fleet: Fleet, offer: _Offer, wish: _Wish, plan: Plan) -> Callable[[float], Instance]:

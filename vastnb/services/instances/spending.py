@@ -13,9 +13,9 @@ from vastnb.services.budget import Spent
 from vastnb.services.instances.states import Phase
 from vastnb.vast.types.records import InstanceRecord
 
-__all__ = ["Bill", "bill_of", "spent", "usd_per_hour_now"]
+__all__ = ["ITEMS", "Bill", "bill_of", "midnight_before", "spent", "usd_of", "usd_per_hour_now"]
 
-_ITEMS = {"gpu": "gpu_usd", "disk": "disk_usd", "bwd": "download_usd", "bwu": "upload_usd"}
+ITEMS = {"gpu": "gpu_usd", "disk": "disk_usd", "bwd": "download_usd", "bwu": "upload_usd"}
 """The service's words for what is charged."""
 
 
@@ -63,15 +63,15 @@ def bill_of(instance_id: int, charges: Iterable[Mapping[str, Any]], **more: Any)
     ResponseError
         A charge is no number.
     """
-    sums = dict.fromkeys((*_ITEMS.values(), "total_usd"), 0.0)
+    sums = dict.fromkeys((*ITEMS.values(), "total_usd"), 0.0)
     for row in charges:
         if row.get("source") != f"instance-{instance_id}":
             continue
-        sums["total_usd"] += _usd(row)
+        sums["total_usd"] += usd_of(row)
         for item in row.get("items") or ():
-            name = _ITEMS.get(item.get("type"))
+            name = ITEMS.get(item.get("type"))
             if name is not None:
-                sums[name] += _usd(item)
+                sums[name] += usd_of(item)
     return Bill(instance_id=instance_id, **sums, **more)
 
 
@@ -81,8 +81,8 @@ def spent(
     """What the account was charged today, and what `ours` were charged ever."""
     sources = {f"instance-{instance_id}" for instance_id in ours}
     return Spent(
-        today_usd=sum(map(_usd, charges_today)),
-        total_usd=sum(_usd(row) for row in charges_ever if row.get("source") in sources),
+        today_usd=sum(map(usd_of, charges_today)),
+        total_usd=sum(usd_of(row) for row in charges_ever if row.get("source") in sources),
     )
 
 
@@ -91,7 +91,14 @@ def midnight_before(now: float) -> datetime:
     return datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _usd(row: Mapping[str, Any]) -> float:
+def usd_of(row: Mapping[str, Any]) -> float:
+    """The amount of a charge, or of an item of one.
+
+    Raises
+    ------
+    ResponseError
+        It is no number.
+    """
     amount = row.get("amount")
     if isinstance(amount, bool) or not isinstance(amount, int | float):
         raise ResponseError("charges: expected an amount in dollars", path="$.results[*].amount")
