@@ -388,7 +388,31 @@ def test_invoices_are_what_was_paid_in(sandbox: Sandbox, renter: Renter) -> None
     }
     (found,) = renter.good("GET", "/api/v0/invoices/", select_filters={"amount_cents": {"gt": 3000}}, select_cols=["*"])
     assert found["amount_cents"] == 10_000
-    old = renter.good("GET", "/api/v0/users/me/invoices/", owner="me", sdate=0, edate=now + DAY_S)
+    old = renter.good("GET", "/api/v0/users/me/invoices/", owner="me", sdate=now - DAY_S, edate=now)
     charges = [row for row in old["invoices"] if row["type"] == "charge"]
     assert sum(float(row["amount"]) for row in charges) == pytest.approx(100 - renter.credit, abs=1e-6)
     assert [row["amount"] for row in old["invoices"] if row["type"] == "payment"] == ["100.0"]
+
+
+def test_statements_refuse_what_cannot_be_meant(sandbox: Sandbox, renter: Renter) -> None:
+    running(sandbox, renter)
+    day = {"gte": 0, "lte": 2e9}
+    for path, query in (
+        ("/api/v0/charges/", {"select_filters": {"day": day, "type": "instance"}}),
+        ("/api/v0/charges/", {"select_filters": [1]}),
+        ("/api/v0/charges/", {"select_filters": {"day": day}, "limit": 0}),
+        ("/api/v1/invoices/", {"select_filters": {"when": day, "service": {"like": "x"}}}),
+        ("/api/v0/users/me/invoices/", {"sdate": "yesterday"}),
+        ("/api/v0/invoices/", {"select_filters": {"nope": {"eq": 1}}}),
+    ):
+        assert renter.ask("GET", path, **query).status == 400, (path, query)
+    assert renter.ask("POST", "/api/v0/contracts/fetch/", {"contract_ids": 5}).status == 400
+
+
+def test_contracts_are_found_by_label(sandbox: Sandbox, renter: Renter) -> None:
+    first, second = (renter.rent(offer, label=label) for offer, label in zip(offers(sandbox), "ab", strict=False))
+    renter.destroy(second)
+    found = renter.good("POST", "/api/v0/contracts/fetch/", {"label": "b", "contract_ids": [first, second]})[
+        "contracts"
+    ]
+    assert [(row["id"], row["type"]) for row in found] == [(second, "instance")]

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from vastnb.sandbox import filters, tables, wire
 from vastnb.sandbox.books import MICRO_USD, BillLine, Books
 from vastnb.sandbox.replies import Answer, Request, reply
@@ -63,12 +65,11 @@ class Statements:
             return reply(
                 {"success": False, "msg": "Must provide both 'day' gte and lte filters for instance charges"}, 400
             )
-        kinds = (wanted.get("type") or {}).get("in")
         first, last = int(days[0] // _DAY_S), int(days[1] // _DAY_S)
         rows = [
             {"id": contract.id, "row": _charge(contract, lines, self._rentals.now)}
             for contract in charged(self._rentals, self._books.owner(request.key).id)
-            if (kinds is None or contract.kind in kinds)
+            if _wants(wanted.get("type"), contract.kind)
             and (lines := [line for line in contract.lines if first <= line.day <= last])
         ]
         return _paged(rows, request.query, _CHARGES, MOST_CHARGES)
@@ -106,23 +107,24 @@ class Statements:
 
     def old_invoices(self, request: Request) -> Answer:
         """Answer charges and payments in one list, as ``show invoices`` asks."""
-        account_id = self._books.owner(request.key).id
-        since, until = (float(request.query.get(name) or end) for name, end in (("sdate", 0), ("edate", 1e12)))
+        account_id, now = self._books.owner(request.key).id, self._rentals.now
+        since, until = _time(request.query, "sdate", 0.0), _time(request.query, "edate", now)
         rows = [_payment(number, line) for number, line in self._booked(request) if line.kind == "deposit"]
         if request.query.get("inc_charges", "true").lower() not in ("false", "0"):
             for contract in charged(self._rentals, account_id):
-                rows += [_old_charge(contract, line) for line in contract.lines]
-        rows = [row for row in rows if since - _DAY_S < row["timestamp"] <= until]
+                rows += [_old_charge(contract, line, now) for line in contract.lines]
+        rows = [row for row in rows if since <= row["timestamp"] <= until]
         credit = self._rentals.credit_micro_usd(account_id) / MICRO_USD
-        total = sum(row["amount_micro"] for row in rows if row["type"] == "charge") / MICRO_USD
+        total = round(sum(float(row["amount"]) for row in rows if row["type"] == "charge"), 6)
         current = {"charges": total, "service_fee": 0.0, "total": total, "credit": credit}
-        shown = [{name: value for name, value in row.items() if name != "amount_micro"} for row in rows]
-        return reply({"invoices": sorted(shown, key=lambda row: row["timestamp"]), "current": current})
+        return reply({"invoices": sorted(rows, key=lambda row: row["timestamp"]), "current": current})
 
     def contracts(self, request: Request) -> Answer:
         """Answer which contracts have a label, or are among some ids."""
         body = content(request)
-        label, numbers = body.get("label"), body.get("contract_ids")
+        label, numbers = body.get("label"), body.get("contract_ids") or []
+        if not isinstance(numbers, list):
+            raise filters.BadRequestError("contract_ids: Input should be a valid list")
         found = [
             {"id": contract.id, "label": contract.label, "type": contract.kind, "start_date": contract.start}
             for contract in charged(self._rentals, self._books.owner(request.key).id)
@@ -241,20 +243,19 @@ def _invoice(number: int, line: BillLine) -> dict[str, Any]:
 def _payment(number: int, line: BillLine) -> dict[str, Any]:
     return {
         "id": number, "type": "payment", "timestamp": line.at, "description": "Credit", "quantity": "", "rate": "",
-        "amount": str(-line.micro_usd / MICRO_USD), "amount_micro": -line.micro_usd,
+        "amount": str(-line.micro_usd / MICRO_USD),
     }  # fmt: skip
 
 
-def _old_charge(contract: Charged, line: Line) -> dict[str, Any]:
+def _old_charge(contract: Charged, line: Line, now: float) -> dict[str, Any]:
     size = line.quantity / 3600 if line.item in (GPU, DISK) else line.quantity
     return {
         "type": "charge",
-        "timestamp": float(line.day * _DAY_S + _DAY_S),
+        "timestamp": min(now, float((line.day + 1) * _DAY_S)),
         "description": f"{contract.kind.capitalize()} {contract.id} {_NAMES[line.item]}",
         "quantity": f"{size:.3f}",
         "rate": f"{line.micro_usd / MICRO_USD / size if size else 0.0:.4f}",
         "amount": f"{line.micro_usd / MICRO_USD:.6f}",
-        "amount_micro": line.micro_usd,
         "instance_id": contract.id,
     }
 
@@ -266,6 +267,13 @@ def _paged(rows: list[tables.Row], query: Mapping[str, str], usual: int, most: i
     page, token = tables.page(rows[::-1] if latest_first else rows, {"id": "number"}, query, most)
     results = [row["row"] for row in page]
     return reply({"success": True, "count": len(page), "total": len(rows), "next_token": token, "results": results})
+
+
+def _time(query: Mapping[str, str], name: str, default: float) -> float:
+    try:
+        return float(query.get(name) or default)
+    except ValueError:
+        raise filters.BadRequestError(f"Error in query parameters: {name} must be a time") from None
 
 
 def _object(query: Mapping[str, str], name: str) -> dict[str, Any]:
@@ -288,9 +296,7 @@ def _range(tests: Any) -> tuple[float, float] | None:
 
 
 def _wants(tests: Any, value: str) -> bool:
-    if not isinstance(tests, dict):
+    if tests is None:
         return True
-    asked = filters.conditions("service", filters.Field("exact", "service"), tests)
-    return all(
-        (value in one.values) is (one.op in ("in", "eq")) for one in asked if one.op in ("in", "notin", "eq", "neq")
-    )
+    asked = filters.conditions("filter", filters.Field("exact", "filter"), tests)
+    return all(filters.compare(one, np.array([value], dtype=object))[0] for one in asked)
