@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from renting import Yard, yard
 
+import vastnb
 from vastnb.errors import InputError, VastError
 from vastnb.services import session, sync
 from vastnb.services.events import Bus, Event, default_bus, queue_of
@@ -373,3 +376,29 @@ def test_watching_in_a_notebook(ip: Any) -> None:
     assert not any(thread.name == "vastnb-watcher" for thread in threading.enumerate())
     with pytest.raises(InputError, match="interval_s must be 2 to 3600"):
         sync.watch(interval_s=0.1)
+
+
+def test_watching_in_a_shell_tells_each_event_runs_handlers_of_a_file_and_ends_cleanly(
+    there: Yard, kernel: Fleet, private_home: Path
+) -> None:
+    (private_home / "mine.py").write_text(
+        "import vastnb\n@vastnb.on('instance.running', name='mine')\ndef mine(event):\n    open('seen', 'w').write(event.subject)\n"
+    )
+    words = [sys.executable, "-m", "vastnb", "watch", "--interval", "2", "--handlers", "mine.py"]
+    env = {**os.environ, "VAST_URL": there.sandbox.url, "VAST_API_KEY": there.sandbox.api_key, "VASTNB_PACING": "off"}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env=env, text=True) as shell:
+        assert shell.stdout is not None
+        assert shell.stdout.readline() == "Watching every 2 s until Ctrl-C.\n"
+        machine = rented(there, kernel)
+
+        said = shell.stdout.readline() + shell.stdout.readline()
+
+        assert said.splitlines()[0].split()[2] == "instance.created"
+        assert said.splitlines()[1].split()[2] == "instance.running"
+        with Bus(queue_of(vastnb.Client(vastnb.Settings(url=there.sandbox.url, api_key=there.sandbox.api_key)))) as bus:
+            bus.on(["nothing"], lambda _: None, name="nobody")
+            while bus.queue.depth("mine"):
+                assert shell.poll() is None
+        shell.send_signal(signal.SIGTERM)
+        assert shell.wait(20) == 0
+    assert (private_home / "seen").read_text() == str(machine.id)

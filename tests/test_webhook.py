@@ -8,6 +8,8 @@ import http.client
 import json
 import os
 import random
+import re
+import signal
 import socket
 import stat
 import statistics
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,8 +30,10 @@ from hypothesis import strategies as st
 
 import vastnb
 from vastnb.api import webhook
-from vastnb.errors import InputError, NewerStateError, StateError, WebhookError
+from vastnb.api.commands import run
+from vastnb.errors import ConfigError, InputError, NewerStateError, StateError, WebhookError
 from vastnb.infra.config import Settings
+from vastnb.services import session
 from vastnb.services.events import Bus, queue_of
 from vastnb.services.handlers import post
 from vastnb.services.webhooks import Secrets, event_of, verify_webhook
@@ -319,7 +324,7 @@ def test_a_new_secret_is_good_at_once_and_the_one_before_for_what_is_on_its_way(
 
 
 def test_health_tells_version_depth_and_latency(open_box: Box) -> None:
-    open_box.queue.subscribe("h")
+    open_box.queue.subscribe("h", ["*"])
     open_box.deliver(body_of())
 
     status, told, headers = open_box.ask(method="GET", path="/health")
@@ -492,7 +497,6 @@ def test_answers_come_within_50_ms_whatever_handlers_do(open_box: Box) -> None:
         for number in range(3):
             bus.on(["*"], lambda _: threading.Event().wait(0.05), name=f"slow {number}")
         rounds = [p99(open_box, start) for start in (0, 100, 200)]
-        bus.queue.clock = lambda: 0.0
     assert min(rounds) < 0.05, rounds
 
 
@@ -676,3 +680,70 @@ def test_two_addresses_are_two_handlers() -> None:
 
     assert len(names) == 3
     assert not any("services" in name for name in names)
+
+
+# --- the words ----------------------------------------------------------------------------------------------------------
+
+
+def test_webhooks_in_a_notebook_from_serving_to_the_event(ip: Any) -> None:
+    ip.run_cell("%vast use sandbox start=2026-06-01 offers=50").raise_error()
+    url = re.search(r"http://\S+/webhook", str(ip.run_line_magic("vast", "webhook serve")))
+    assert url is not None
+
+    made = str(ip.run_line_magic("vast", f"webhook create {url[0]} --name mine"))
+    number = re.search(r"Webhook (\d+)", made)
+    assert number is not None
+    assert ip.run_line_magic("vast", "webhook").webhook_id.tolist() == [int(number[1])]
+    assert "client:outbid" in ip.run_line_magic("vast", "webhook types").key.tolist()
+    assert str(ip.run_line_magic("vast", f"webhook rotate {number[1]}")).startswith("It has a new secret")
+    assert str(ip.run_line_magic("vast", f"webhook test {number[1]}")) == "Test webhook delivered"
+    assert session.current().sandbox.wait_for_deliveries()
+    frame = ip.run_line_magic("vast", "events")
+    assert (frame.kind.tolist(), frame.source.tolist()) == (["webhook.test"], ["webhook"])
+    assert str(ip.run_line_magic("vast", f"webhook delete {number[1]}")) == "It is gone."
+    assert ip.run_line_magic("vast", "webhook list").empty
+    webhook.stop_here()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("webhook tset", "no such word"),
+        ("webhook test", "needs the webhook's number"),
+        ("webhook test x", "expected a number, got x"),
+        ("webhook create", "needs the public https address"),
+        ("webhook keep 42", "standard input"),
+        ("webhook enable", "endpoint of its own"),
+    ],
+)
+def test_words_that_cannot_be_right_say_what_would_be(ip: Any, words: str, said: str) -> None:
+    ip.run_cell("%vast use sandbox start=2026-06-01 offers=50").raise_error()
+
+    with pytest.raises(vastnb.errors.VastError, match=said):
+        run(words.split(), "notebook")
+
+
+def test_serving_in_a_shell_with_a_secret_from_standard_input(private_home: Path) -> None:
+    env = {**os.environ, "VAST_URL": "http://127.0.0.1:9", "VAST_API_KEY": "0123456789"}
+    words = [sys.executable, "-m", "vastnb", "webhook"]
+    kept = subprocess.run(
+        [*words, "keep", "42"], input=f"{SECRET}\n", capture_output=True, text=True, env=env, check=True
+    )
+    assert kept.stdout == "It is kept on this computer.\n"
+    with subprocess.Popen([*words, "serve", "--port", "0"], stdout=subprocess.PIPE, env=env, text=True) as shell:
+        assert shell.stdout is not None
+        url = re.search(r"http://127.0.0.1:(\d+)/webhook", shell.stdout.readline())
+        assert url is not None
+        body = body_of()
+        request = urllib.request.Request(url[0], body, headers_of(body, at=int(time.time())))
+        with urllib.request.urlopen(request) as answer:
+            assert answer.status == 204
+        shell.send_signal(signal.SIGTERM)
+        assert shell.wait(20) == 0
+
+
+def test_a_port_that_is_taken_is_a_config_error(open_box: Box) -> None:
+    port = urlsplit(open_box.url).port or 0
+
+    with pytest.raises(ConfigError, match="cannot listen on"):
+        webhook.Server(webhook.Endpoint(open_box.client), port=port).start()

@@ -15,6 +15,7 @@ Jupyter Server loads this module only after ``vastnb webhook enable``.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import logging
 import socket
@@ -30,6 +31,7 @@ import tornado.httpserver
 import tornado.web
 
 from vastnb.errors import ConfigError, InputError, StateError, WebhookError
+from vastnb.infra.config import load_settings
 from vastnb.infra.processes import until_ended
 from vastnb.services import session
 from vastnb.services.events import Queue, queue_of
@@ -40,12 +42,12 @@ from vastnb.version import __version__
 
 log = logging.getLogger("vastnb.webhook")
 
-__all__ = ["Endpoint", "Server", "enable", "serve"]
+__all__ = ["MOST_BYTES", "Endpoint", "Server", "enable", "serve", "serve_here", "stop_here"]
 
 MOST_BYTES = 64 * 1024
 """Vast's deliveries stay far below: details of more than 4 kB are dropped."""
 _STATUSES = {"signature": 401, "age": 408, "body": 400}
-_EXTENSION = "vastnb.api.webhook"
+_EXTENSION, _SECTION = "vastnb.api.webhook", "VastnbWebhook"
 _STOP_S = 5.0
 
 
@@ -89,7 +91,8 @@ class Endpoint:
             checks["queue"] = {"ok": True, "latency_ms": round((time.perf_counter() - started) * 1000, 2)}
         except StateError as error:
             depth, looked = None, None
-            checks["queue"] = {"ok": False, "error": str(error)}
+            log.warning("%s", error)
+            checks["queue"] = {"ok": False, "error": "it cannot be used"}
         ok = all(check["ok"] for check in checks.values())
         return {"ok": ok, "version": __version__, "queue_depth": depth, "last_sync": looked, "checks": checks}
 
@@ -279,16 +282,38 @@ def serve(client: Client, *, address: str, port: int, on_ready: Callable[[str], 
             server.stop()
 
 
+_here: Server | None = None
+
+
+def serve_here(client: Client, *, address: str, port: int) -> str:
+    """Serve in the background until this process ends, or serves elsewhere; the URL."""
+    stop_here()
+    server = Server(Endpoint(client), address=address, port=port)
+    url = server.start()
+    global _here
+    _here = server
+    return url
+
+
+@atexit.register
+def stop_here() -> None:
+    """Serve no more in the background."""
+    global _here
+    server, _here = _here, None
+    if server is not None:
+        server.stop()
+
+
 # -------------------------------------------------------- next to the notebook
 
 
 def enable(on: bool) -> Path:
-    """Let the user's Jupyter Server load the endpoint at its next start, or no more; the file that says so.
+    """Let the user's Jupyter Server load the endpoint at its next start, or no more; the file that says so, and for which profile.
 
     Raises
     ------
     InputError
-        There is no Jupyter here.
+        There is no Jupyter here, or the notebook is in the sandbox.
     """
     try:
         from jupyter_core.paths import jupyter_config_dir
@@ -297,11 +322,15 @@ def enable(on: bool) -> Path:
             "there is no Jupyter here to enable it in", hint='pip install "vastnb[lab]"', original=error
         ) from error
     file = Path(jupyter_config_dir()) / "jupyter_server_config.d" / "vastnb-webhook.json"
-    if on:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"ServerApp": {"jpserver_extensions": {_EXTENSION: True}}}, indent=1), "utf-8")
-    else:
+    if not on:
         file.unlink(missing_ok=True)
+        return file
+    profile = session.current().settings.profile
+    if profile == "sandbox":
+        raise InputError("the sandbox of a notebook has an endpoint of its own", hint="%vast webhook serve")
+    content = {"ServerApp": {"jpserver_extensions": {_EXTENSION: True}}, _SECTION: {"profile": profile}}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, indent=1), "utf-8")
     return file
 
 
@@ -311,11 +340,12 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _load_jupyter_server_extension(server: Any) -> None:
     """Add ``<base URL>vastnb/webhook`` to the user's Jupyter Server."""
+    profile = server.config.get(_SECTION, {}).get("profile")
     made: list[Endpoint] = []
 
     def endpoint() -> Endpoint:
         if not made:
-            made.append(Endpoint(session.current().client))
+            made.append(Endpoint(Client(load_settings(profile))))
         return made[0]
 
     base = server.web_app.settings["base_url"].rstrip("/")

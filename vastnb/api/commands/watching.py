@@ -74,18 +74,22 @@ def _webhook(args: argparse.Namespace, door: Door) -> Any:
     return act(args, door)
 
 
-def _serve(args: argparse.Namespace, door: Door) -> None:
-    from vastnb.api.webhook import serve
+def _serve(args: argparse.Namespace, door: Door) -> Text | None:
+    from vastnb.api import webhook
     from vastnb.services.session import current
 
+    client = current().client
     if door == "notebook":
-        raise CommandError("webhook serve is for a shell", hint="next to this notebook: %vast webhook enable")
-    serve(
-        current().client,
+        url = webhook.serve_here(client, address=args.address, port=args.port or 0)
+        return Text(f"Deliveries are taken at {url}, as long as this kernel runs.")
+    port = args.port if args.port is not None else 8787
+    webhook.serve(
+        client,
         address=args.address,
-        port=args.port,
+        port=port,
         on_ready=lambda url: _say(f"Deliveries are taken at {url} until Ctrl-C."),
     )
+    return None
 
 
 def _enable(args: argparse.Namespace, door: Door) -> Text:
@@ -210,7 +214,7 @@ WATCHING_COMMANDS: tuple[Command, ...] = (
             arg("--kind", action="append", help="create: what it notifies of, like client:outbid; may be repeated"),
             arg("--name", help="create: a name for it"),
             arg("--address", default="127.0.0.1", help="serve: where it listens"),
-            arg("--port", type=int, default=8787, help="serve: its port"),
+            arg("--port", type=int, help="serve: its port; 8787 in a shell, any in a notebook"),
         ),
         "vastnb.verify_webhook",
         ("%vast webhook types", "%vast webhook create https://example.com/webhook --kind client:outbid", "vastnb webhook serve"),

@@ -53,7 +53,6 @@ class Bus:
         self.queue, self.is_in_force, self._poll_s, self._pauses_s = queue, is_in_force, poll_s, tuple(pauses_s)
         self._news, self._version = threading.Condition(), 0
         self._running: dict[str, tuple[threading.Thread, threading.Event]] = {}
-        self._kinds: dict[str, tuple[str, ...]] = {}
 
     def publish(self, *events: Event, source: str = "user") -> list[Event]:
         """Write events to disk, and tell the handlers; those that are new."""
@@ -69,12 +68,12 @@ class Bus:
 
     def on(self, kinds: Sequence[str], handler: Handler, *, name: str) -> None:
         """Call `handler` for each event of these kinds that is written from now on; one of the same name is replaced."""
-        self.queue.subscribe(name)
+        self.queue.subscribe(name, kinds)
         self.off(name)
         stopping = threading.Event()
         work = lambda: self._work(name, tuple(kinds), handler, stopping)  # noqa: E731
         thread = threading.Thread(target=work, name=f"vastnb-{name}", daemon=True)
-        self._running[name], self._kinds[name] = (thread, stopping), tuple(kinds)
+        self._running[name] = (thread, stopping)
         thread.start()
 
     def off(self, name: str) -> None:
@@ -91,7 +90,7 @@ class Bus:
         """Wait until the handlers have dealt with everything; whether they have."""
         deadline = time.monotonic() + timeout_s
         with self._news:
-            while any(self.queue.depth(name, kinds) for name, kinds in tuple(self._kinds.items())):
+            while any(map(self.queue.depth, tuple(self._running))):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False

@@ -84,7 +84,8 @@ create table if not exists events (
   number integer primary key autoincrement, account text not null, id text not null, kind text not null, subject text not null,
   at real not null, data text not null, source text not null, received_at real not null, unique (account, id));
 create table if not exists subscriptions (
-  account text not null, handler text not null, after_number integer not null, seen_at real not null, primary key (account, handler));
+  account text not null, handler text not null, kinds text not null, after_number integer not null, seen_at real not null,
+  primary key (account, handler, kinds));
 create table if not exists deliveries (
   number integer not null, handler text not null, state text not null, tries integer not null, due real not null,
   owner text not null, reason text not null, primary key (number, handler)) without rowid;
@@ -94,9 +95,9 @@ pragma user_version = {_SCHEMA};
 """
 _OPEN = """
 select e.number, e.id, e.kind, e.subject, e.at, e.data, coalesce(d.tries, 0), d.state, d.owner, d.due
-from events e join subscriptions s on s.account = e.account and s.handler = :handler
+from events e join subscriptions s on s.account = e.account and s.handler = :handler and s.kinds = :kinds
 left join deliveries d on d.number = e.number and d.handler = :handler
-where e.account = :account and e.number > s.after_number and ({kinds}) and coalesce(d.state, '') not in ('done', 'dead')
+where e.account = :account and e.number > s.after_number and ({matching}) and coalesce(d.state, '') not in ('done', 'dead')
 order by e.number
 """
 
@@ -161,21 +162,21 @@ class Queue:
             self._replace_note(db, name, value, revision)
         return value
 
-    def subscribe(self, handler: str) -> None:
+    def subscribe(self, handler: str, kinds: Sequence[str]) -> None:
         """Let a handler of this name see what is written from now on; one that is known goes on where it was."""
+        sql = """insert into subscriptions values (:account, :handler, :kinds,
+                   coalesce((select min(after_number) from subscriptions where account = :account and handler = :handler),
+                            (select max(number) from events), 0), :now)
+                 on conflict do update set seen_at = excluded.seen_at"""
         with self._transaction(durable=True) as db:
-            last = "select coalesce(max(number), 0) from events"
-            values = (self.account, handler, self.clock())
-            sql = f"""insert into subscriptions values (?, ?, ({last}), ?)
-                      on conflict do update set seen_at = excluded.seen_at"""  # noqa: S608
-            db.execute(sql, values)
+            db.execute(sql, {**self._key(handler, kinds), "now": self.clock()})
 
     def claim(self, handler: str, kinds: Sequence[str]) -> Claim | None:
         """The oldest event that this handler has still to deal with, now its caller's; None if there is none."""
         with self._transaction() as db:
             rows = self._open(db, handler, kinds)
             if not rows:
-                self._move_on(db, handler)
+                self._move_on(db, handler, kinds)
             now = self.clock()
             free = next((row for row in rows if self._is_free(row, handler, now)), None)
             if free is None:
@@ -192,11 +193,12 @@ class Queue:
             self._set(db, (claim.number, handler), state=state, tries=claim.tries, due=due, reason=failed)
         self._mine.discard((claim.number, handler))
 
-    def depth(self, handler: str | None = None, kinds: Sequence[str] = ("*",)) -> int:
+    def depth(self, handler: str = "*") -> int:
         """How many events are still to be dealt with, by one handler or by all that were registered in the last days."""
+        sql = "select handler, kinds from subscriptions where account = ? and handler glob ? and seen_at > ?"
         with self._transaction() as db:
-            names = [handler] if handler is not None else self._handlers(db)
-            return sum(len(self._open(db, name, kinds)) for name in names)
+            found = db.execute(sql, (self.account, handler, self.clock() - _FORGOTTEN_S)).fetchall()
+            return len({(name, row.number) for name, kinds in found for row in self._open(db, name, kinds.split("\n"))})
 
     def rows(self, kind: str = "*", subject: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
         """The newest events, newest first, with what became of them."""
@@ -235,23 +237,20 @@ class Queue:
         db.execute("insert or replace into notes values (?, ?, ?, ?)", (self.account, name, value, revision + 1))
         return True
 
-    def _handlers(self, db: sqlite3.Connection) -> list[str]:
-        sql = "select handler from subscriptions where account = ? and seen_at > ?"
-        found = db.execute(sql, (self.account, self.clock() - _FORGOTTEN_S))
-        return [name for (name,) in found.fetchall()]
+    def _key(self, handler: str, kinds: Sequence[str]) -> dict[str, Any]:
+        return {"account": self.account, "handler": handler, "kinds": "\n".join(kinds)}
 
     def _open(self, db: sqlite3.Connection, handler: str, kinds: Sequence[str]) -> list[_Open]:
         """What a handler has not dealt with, oldest first."""
-        given = {f"kind{i}": kind for i, kind in enumerate(kinds)}
         matching = " or ".join(f"e.kind glob :kind{i}" for i in range(len(kinds)))
-        given |= {"account": self.account, "handler": handler}
-        return [_Open(*row) for row in db.execute(_OPEN.format(kinds=matching), given)]
+        given = {f"kind{i}": kind for i, kind in enumerate(kinds)} | self._key(handler, kinds)
+        return [_Open(*row) for row in db.execute(_OPEN.format(matching=matching), given)]
 
-    def _move_on(self, db: sqlite3.Connection, handler: str) -> None:
+    def _move_on(self, db: sqlite3.Connection, handler: str, kinds: Sequence[str]) -> None:
         """Look no more at what there is now: so looking stays quick."""
-        sql = """update subscriptions set after_number = (select max(number) from events)
-                 where account = ? and handler = ? and after_number < (select max(number) from events)"""
-        db.execute(sql, (self.account, handler))
+        sql = """update subscriptions set after_number = (select max(number) from events) where account = :account
+                 and handler = :handler and kinds = :kinds and after_number < (select max(number) from events)"""
+        db.execute(sql, self._key(handler, kinds))
 
     def _is_free(self, row: _Open, handler: str, now: float) -> bool:
         """Whether nobody is at it, and it is time for it."""
