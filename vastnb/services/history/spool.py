@@ -165,6 +165,8 @@ def snapshot_of(offers: pd.DataFrame, *, seen_at: datetime, holds: Holds, **know
     """A batch of `offers` that were seen together."""
     import numpy as np
 
+    offers = offers.copy(deep=False)
+    offers.attrs = {}  # pandas copies them for each column that is looked at
     prices = np.asarray(offers["usd_per_hour"], np.float64).tobytes()
     ids = offers["offer_id"].to_numpy(np.int64, na_value=-1).tobytes()
     digest = hashlib.blake2b(digest_size=8)
@@ -227,7 +229,7 @@ class Stream:
         self.path = there / f"{_host()}.{self.pid}.{secrets.token_hex(4)}.arrows"
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
         self._piece = io.BytesIO()
-        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
         self._arrow = pa.ipc.new_stream(pa.PythonFile(self._piece, "w"), arrow_schema("observations"), options=options)
 
     def write(self, seen: Seen) -> None:

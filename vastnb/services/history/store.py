@@ -22,6 +22,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,7 @@ def require() -> None:
         ) from error
 
 
+@cache
 def arrow_schema(kind: str) -> Any:
     """The Arrow schema of the stored columns of `kind`."""
     import pyarrow as pa
