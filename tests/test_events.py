@@ -242,6 +242,23 @@ bus.close()
     assert queue.rows()[0]["deliveries"][0][1] == "dead"
 
 
+def test_a_handler_that_fails_writes_into_no_cell(tmp_path: Path) -> None:
+    program = f"""
+from datetime import UTC, datetime
+from pathlib import Path
+from vastnb.services.events import Bus, Event, Queue
+with Bus(Queue(Path({str(tmp_path / "e.sqlite")!r}), "an account"), pauses_s=()) as bus:
+    bus.on(["*"], lambda e: 1 / 0, name="[odd] name")
+    bus.publish(Event("1", "k", "", datetime.now(UTC)))
+    assert bus.wait(20)
+    print(bus.queue.rows()[0]["deliveries"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[('[odd] name', 'dead', 1, 'ZeroDivisionError: division by zero')]\n"
+    assert done.stderr == ""
+
+
 def test_what_happened_while_no_kernel_ran_is_told_to_the_next(queue: Queue, make_bus: Callable[..., Bus]) -> None:
     first, told = make_bus(), list[str]()
     first.on(["*"], lambda e: told.append(e.id), name="h")

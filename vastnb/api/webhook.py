@@ -41,6 +41,7 @@ from vastnb.vast.client import Client
 from vastnb.version import __version__
 
 log = logging.getLogger("vastnb.webhook")
+log.addHandler(logging.NullHandler())  # a background thread writes into no cell
 
 __all__ = ["MOST_BYTES", "Endpoint", "Server", "enable", "serve", "serve_here", "stop_here"]
 

@@ -30,6 +30,7 @@ from vastnb.services.instances.states import phase_of
 from vastnb.vast.render import plain
 
 log = logging.getLogger("vastnb.sync")
+log.addHandler(logging.NullHandler())  # a background thread writes into no cell
 
 __all__ = ["Machine", "Snapshot", "Watcher", "changes", "last_look", "snapshot", "stop_watching", "watch"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import runpy
 import sys
 import time
@@ -51,6 +52,7 @@ def _watch_here(interval_s: float) -> None:
     from vastnb.services import sync
     from vastnb.services.events import default_bus
 
+    _log_to_stderr()
     with until_ended() as wait:
         sync.watch(
             interval_s=interval_s,
@@ -60,6 +62,11 @@ def _watch_here(interval_s: float) -> None:
         wait()
         sync.stop_watching()
         default_bus().close()
+
+
+def _log_to_stderr() -> None:
+    """In a shell what went wrong is told while it serves."""
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.WARNING)
 
 
 def _say(line: str) -> None:
@@ -82,6 +89,7 @@ def _serve(args: argparse.Namespace, door: Door) -> Text | None:
     if door == "notebook":
         url = webhook.serve_here(client, address=args.address, port=args.port or 0)
         return Text(f"Deliveries are taken at {url}, as long as this kernel runs.")
+    _log_to_stderr()
     port = args.port if args.port is not None else 8787
     webhook.serve(
         client,

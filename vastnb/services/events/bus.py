@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vastnb.vast.client import Client
 
 log = logging.getLogger("vastnb.events")
+log.addHandler(logging.NullHandler())  # a background thread writes into no cell
 
 __all__ = ["Bus", "default_bus", "on"]
 

@@ -193,11 +193,11 @@ class Queue:
             self._set(db, (claim.number, handler), state=state, tries=claim.tries, due=due, reason=failed)
         self._mine.discard((claim.number, handler))
 
-    def depth(self, handler: str = "*") -> int:
+    def depth(self, handler: str | None = None) -> int:
         """How many events are still to be dealt with, by one handler or by all that were registered in the last days."""
-        sql = "select handler, kinds from subscriptions where account = ? and handler glob ? and seen_at > ?"
+        sql = "select handler, kinds from subscriptions where account = ?1 and ?2 in (handler, '') and seen_at > ?3"
         with self._transaction() as db:
-            found = db.execute(sql, (self.account, handler, self.clock() - _FORGOTTEN_S)).fetchall()
+            found = db.execute(sql, (self.account, handler or "", self.clock() - _FORGOTTEN_S)).fetchall()
             return len({(name, row.number) for name, kinds in found for row in self._open(db, name, kinds.split("\n"))})
 
     def rows(self, kind: str = "*", subject: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
