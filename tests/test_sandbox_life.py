@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,6 +168,30 @@ def test_several_are_made_changed_and_ended_at_once(sandbox: Sandbox, renter: Re
     }
     launched = renter.good("PUT", "/api/v0/launch_instance/", {"image": "a/b", "disk": 16, "q": query})
     assert [row["id"] for row in renter.listed()] == [launched["new_contract"]]
+
+
+ODD = [None, True, 0, -1, 1.5, "", "x", [], [1], ["a"], {"a": 1}, 1e308, 10**30, {"in": 5}, {"gte": "x", "lte": []}]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_is_sent_is_answered_and_touches_no_other_machine(sandbox: Sandbox, renter: Renter, seed: int) -> None:
+    rnd = random.Random(seed)
+    *chosen, offered = offers(sandbox)[:3]
+    kept = [renter.rent(offer) for offer in chosen]
+    paths = [
+        ("PUT", f"/api/v0/asks/{offered['id']}/"), ("POST", "/api/v0/asks/bulk/"), ("PUT", "/api/v0/launch_instance/"),
+        ("PUT", f"/api/v0/instances/{kept[0]}/"), ("PUT", "/api/v0/instances/"), ("POST", "/api/v0/instances/start/"),
+        ("DELETE", "/api/v0/instances/"), ("PUT", f"/api/v0/instances/bid_price/{kept[0]}/"), ("PUT", "/api/v0/volumes/"),
+        ("PUT", f"/api/v0/instances/prepay/{kept[0]}/"), ("DELETE", "/api/v0/volumes/"),
+    ]  # fmt: skip
+    names = ["image", "env", "price", "disk", "label", "onstart", "runtype", "args", "args_str", "target_state", "ids",
+             "volume_info", "template_hash_id", "jupyter_dir", "state", "instance_ids", "amount", "id", "size", "q"]  # fmt: skip
+    for _ in range(120):
+        method, path = rnd.choice(paths)
+        body = {name: rnd.choice(ODD) for name in rnd.sample(names, rnd.randrange(1, 6))} | {"image": "a/b"}
+        sent = body if rnd.random() < 0.9 else rnd.choice(ODD)
+        assert renter.ask(method, path, sent).status in (200, 400, 404, 410, 411), (method, path, sent)
+    assert set(kept) <= {row["id"] for row in sandbox.instances}
 
 
 # --- states and their times

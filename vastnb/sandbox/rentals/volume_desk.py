@@ -39,7 +39,8 @@ class VolumeDesk:
 
     def delete(self, request: Request) -> Answer:
         """End a volume that no instance uses."""
-        number = str((decoded(request.body) or {}).get("id") or request.query.get("id", ""))
+        body = decoded(request.body)
+        number = str((body if isinstance(body, dict) else request.query).get("id", request.query.get("id")))
         if not number.isdecimal():
             raise bad("Please provide a valid volume ID.")
         found = [volume for volume in self._own(request) if volume.id == int(number)]
