@@ -150,7 +150,7 @@ def _warm_up_after(ip: InteractiveShell) -> None:
 
 def _warm_up() -> None:
     """Without pandas: it asks while it is imported whether a notebook runs it, and outside a cell takes that for a terminal."""
-    for name in ("numpy", "vastnb.vast.client", "vastnb.services.session"):
+    for name in ("numpy", "vastnb.services.session", "vastnb.infra.cache.local"):
         try:
             importlib.import_module(name)
         except ImportError:  # the first search will say it where somebody reads it
