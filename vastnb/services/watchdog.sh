@@ -35,8 +35,10 @@ ask() {
                 curl -siK- -m30 -X$2 -HContent-Type:application/json ${3:+-d$3} $1)
             ;;
         wget)
-            rc=$(mktemp /dev/shm/XXXXXX || mktemp)
-            echo header = Authorization: Bearer $CONTAINER_API_KEY >"$rc"
+            for rc in /dev/shm /tmp; do
+                rc=$(mktemp $rc/XXXXXX) && echo header = Authorization: Bearer $CONTAINER_API_KEY >"$rc" && break
+                rm "$rc"
+            done
             answer=$(wget --config="$rc" -qSO- -T30 -t1 --max-redirect=0 --content-on-error --method=$2 \
                 --header=Content-Type:application/json ${3:+--body-data=$3} $1 2>&1)
             rm "$rc"
