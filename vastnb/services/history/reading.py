@@ -30,6 +30,8 @@ _GROUP = ["gpu_name", "gpu_ram_nominal_gb"]
 _FEW_DAYS, _FEW_HOURS = 3, 12
 """Below these, a cheapest hour would be chance."""
 _CHEAPEST = 3
+_SAID = 3
+"""Models whose cheapest hours are said below the table; the frame's attrs have them all."""
 
 _LIFE = """
 with life as (
@@ -100,10 +102,7 @@ def history(
     _check(days, by, rental)
     require()
     there = client if client is not None else current().client
-    names = [
-        gpu_canonical(n) or n.replace("_", " ").strip() for n in ([gpu_name] if isinstance(gpu_name, str) else gpu_name)
-    ]
-    names = [name for name in names if name]
+    names = _named(gpu_name)
     store = store_of(there)
     notes = _packed(store)
     window = _window(store, there, days, "hour" if by in ("hour", "clock") else "day")
@@ -112,15 +111,24 @@ def history(
         return _life(window, machine, {**about, "machine": machine, "notes": notes})
     frame = _figured(window, names, by, rental)
     cheapest = _cheapest(frame) if _SPANS[by] == "hour" else {}
-    notes += [f"{name}: cheapest at {', '.join(f'{h:02d}' for h in hours)} h UTC." for name, hours in cheapest.items()][
-        :3
-    ]
+    notes += [f"{model}: cheapest at {_hours(hours)} h UTC." for model, hours in list(cheapest.items())[:_SAID]]
     notes += [] if len(frame) else _nothing(window, names, rental, newest(store))
     if by == "clock":
         frame = _by_clock(frame)
     about |= {"returned": len(frame), "n": int(frame["n"].sum()), "cheapest_hours_utc": cheapest, "notes": notes}
     frame.attrs["vastnb"] = {"kind": "history", **about}
     return frame
+
+
+def _named(gpu_name: str | Sequence[str]) -> list[str]:
+    """Models as Vast writes them."""
+    given = [gpu_name] if isinstance(gpu_name, str) else gpu_name
+    names = [name.replace("_", " ").strip() for name in given]
+    return [gpu_canonical(name) or name for name in names if name]
+
+
+def _hours(hours: Sequence[int]) -> str:
+    return ", ".join(f"{hour:02d}" for hour in hours)
 
 
 def _check(days: float | None, by: str, rental: str) -> None:

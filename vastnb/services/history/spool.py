@@ -32,6 +32,7 @@ from vastnb.errors import InputError, NewerStateError, StateError, VastError
 from vastnb.infra.processes import is_alive
 from vastnb.services.history.judging import Holds, judged
 from vastnb.services.history.store import FORMAT, FORMAT_KEY, Store, arrow_schema, make_private, store_of
+from vastnb.services.session import current
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +120,7 @@ def _say_once(message: str) -> None:
         log.warning(message)
 
 
-def append(snapshot: pd.DataFrame, *, client: Client) -> Snapshot:
+def append(snapshot: pd.DataFrame, *, client: Client | None = None) -> Snapshot:
     """Write down the answer to a search, as `vastnb.search` gave it.
 
     Parameters
@@ -127,7 +128,7 @@ def append(snapshot: pd.DataFrame, *, client: Client) -> Snapshot:
     snapshot
         The frame, with its ``attrs``.
     client
-        Whose store it goes to.
+        Whose store it goes to, if not the default one's.
 
     Returns
     -------
@@ -157,7 +158,7 @@ def append(snapshot: pd.DataFrame, *, client: Client) -> Snapshot:
         origin=about["source"],
         **known,
     )
-    put(store_of(client), [seen])
+    put(store_of(client if client is not None else current().client), [seen])
     return seen.snapshot
 
 
