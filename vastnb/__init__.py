@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vastnb.services.pictures import plot
     from vastnb.services.sampling import sample
     from vastnb.services.session import use
+    from vastnb.services.spending import reconcile, spend
     from vastnb.services.usage import cache_info, calls, clear_cache
     from vastnb.services.webhooks import verify_webhook
     from vastnb.vast.client import Client
@@ -67,12 +68,14 @@ __all__ = [
     "parse_query",
     "plot",
     "quote",
+    "reconcile",
     "rent",
     "sample",
     "search",
     "searches",
     "sensitivity",
     "show",
+    "spend",
     "unload_ipython_extension",
     "usd_per_job",
     "use",
@@ -105,10 +108,12 @@ _HOMES = {
     "on": "vastnb.services.events",
     "parse_query": "vastnb.vast.query",
     "plot": "vastnb.services.pictures",
+    "reconcile": "vastnb.services.spending",
     "sample": "vastnb.services.sampling",
     "search": "vastnb.services.offers",
     "searches": "vastnb.services.many",
     "show": "vastnb.services.catalogue",
+    "spend": "vastnb.services.spending",
     "unload_ipython_extension": "vastnb.api.magics",
     "use": "vastnb.services.session",
     "verify_webhook": "vastnb.services.webhooks",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ import orjson
 from vastnb.errors import NameTakenError, NewerStateError, StateError
 from vastnb.infra.processes import is_alive
 
-__all__ = ["COSTING", "Journal", "Rental", "State"]
+__all__ = ["COSTING", "Journal", "Rental", "State", "notebook_of_kernel"]
 
 State = Literal["pending", "unknown", "created", "refused", "absent", "ended"]
 """
@@ -74,6 +75,8 @@ class Rental:
     was_stopped: bool = False
     """Whether vastnb stopped it: the service does not tell that from an eviction."""
     note: str = ""
+    notebook: str = ""
+    """The notebook that rented it; empty where that is not known."""
     pid: int = field(default_factory=os.getpid)
     host: str = field(default_factory=platform.node)
     written_at: float = field(default_factory=time.time)
@@ -87,6 +90,12 @@ class Rental:
         if self.host != platform.node():
             return True
         return self.token in _sending if self.pid == os.getpid() else is_alive(self.pid)
+
+
+def notebook_of_kernel() -> str:
+    """The notebook of this kernel, as whoever started the kernel named it; empty where nobody did."""
+    named = os.environ.get("JPY_SESSION_NAME") or getattr(sys.modules.get("__main__"), "__vsc_ipynb_file__", "")
+    return named if isinstance(named, str) else ""
 
 
 _TABLE = f"""
@@ -225,4 +234,4 @@ class Journal:
 
 
 def _stored(rental: Rental) -> str:
-    return orjson.dumps(rental).decode()
+    return orjson.dumps(rental, option=orjson.OPT_SERIALIZE_NUMPY).decode()  # a bid taken from a frame

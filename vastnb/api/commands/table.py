@@ -10,6 +10,7 @@ from typing import Any
 from vastnb.api.commands.machines import MACHINE_COMMANDS
 from vastnb.api.commands.model import Command, Door, Text, arg
 from vastnb.api.commands.observing import OBSERVING_COMMANDS
+from vastnb.api.commands.paying import PAYING_COMMANDS
 from vastnb.api.commands.watching import WATCHING_COMMANDS
 from vastnb.errors import CommandError
 
@@ -218,6 +219,7 @@ COMMANDS: dict[str, Command] = {
             first=True,
         ),
         *MACHINE_COMMANDS,
+        *PAYING_COMMANDS,
         *OBSERVING_COMMANDS,
         *WATCHING_COMMANDS,
         Command(

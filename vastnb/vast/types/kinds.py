@@ -16,6 +16,7 @@ from vastnb.vast.types.catalogue import (
 from vastnb.vast.types.columns import OFFERS, Column, number
 from vastnb.vast.types.happened import EVENTS, NOTIFICATION_TYPES, WEBHOOKS
 from vastnb.vast.types.observed import HISTORY, MACHINE_LIFE, OBSERVATIONS, SAMPLES, SNAPSHOTS
+from vastnb.vast.types.paid import RECONCILED, SPENT_BY_CONTRACT, SPENT_BY_DAY, SPENT_BY_GROUP
 from vastnb.vast.types.rented import AUDIT, INSTANCES
 
 __all__ = ["GPUS", "KINDS"]
@@ -131,6 +132,10 @@ KINDS: dict[str, tuple[Column, ...]] = {
     "selfcheck": SELFCHECK,
     "audit": AUDIT,
     "instances": INSTANCES,
+    "spending groups": SPENT_BY_GROUP,
+    "spending days": SPENT_BY_DAY,
+    "spending contracts": SPENT_BY_CONTRACT,
+    "reconciled launches": RECONCILED,
     "cache": CACHE,
     "calls": CALLS,
     "call summary": CALL_SUMMARY,
