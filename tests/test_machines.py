@@ -240,6 +240,16 @@ def test_extending_moves_the_end_on_the_machine_too(there: Yard, machine: Instan
     assert named(there.kernel(folder="laptop"), "lora").ends_at == machine.ends_at
 
 
+def test_a_machine_whose_end_has_passed_is_started_only_with_another_end(there: Yard, kernel: Fleet) -> None:
+    machine = rented(kernel, there.quotes(kernel).iloc[0], max_hours=1, at_end="stop").wait().stop()
+    there.sandbox.clock.step(hours=2)
+
+    with pytest.raises(errors.MachineError, match="would end itself at once"):
+        machine.refresh().start()
+
+    assert machine.extend(hours=5).start().wait().state == "running"
+
+
 def test_extending_keeps_to_the_caps(there: Yard, kernel: Fleet) -> None:
     price = float(there.quotes(kernel).usd_per_hour[0])
     machine = rented(kernel, there.quotes(kernel).iloc[0], max_usd=price * 3, max_hours=2)

@@ -311,8 +311,20 @@ class Instance:
         return self.refresh()
 
     def start(self, *, force: bool = False) -> Self:
-        """Start it again; it may have to wait for GPUs that somebody else has."""
-        self._require_ours(force)
+        """Start it again; it may have to wait for GPUs that somebody else has.
+
+        Raises
+        ------
+        MachineError
+            Its end has passed: it would end itself at once.
+        """
+        row = self._require_ours(force)
+        if row is not None and row.ends_at is not None and row.ends_at <= self._now:
+            raise MachineError(
+                f"machine {self.id} was to end {self.ends_at:%Y-%m-%d %H:%M} UTC, and would end itself at once",
+                instance_id=self.id,
+                hint="extend(hours=...) first",
+            )
         self._fleet.machines.change(self.id, state="running")
         self._note(was_stopped=False)
         return self.refresh()
