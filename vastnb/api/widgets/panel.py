@@ -11,6 +11,7 @@ A message of the front end comes in whatever thread the kernel chooses, perhaps 
 
 from __future__ import annotations
 
+import contextvars
 import html
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -107,7 +108,10 @@ class Panel(anywidget.AnyWidget):
         with self._lock:
             self._next = (words, work)
             if self._worker is None and not self._closed:
-                self._worker = threading.Thread(target=self._work, name=type(self).__name__, daemon=True)
+                here = contextvars.copy_context()  # ipykernel 7.0 sends nothing from a thread that has none
+                self._worker = threading.Thread(
+                    target=here.run, args=(self._work,), name=type(self).__name__, daemon=True
+                )
                 self._worker.start()
 
     def _work(self) -> None:
