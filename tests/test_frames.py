@@ -187,7 +187,8 @@ def test_any_values_give_a_typed_frame_or_an_error_with_a_place(rows: list[dict[
 
 def test_every_column_has_a_meaning_and_every_measure_a_unit() -> None:
     without_unit = {"dlperf", "dlperf_per_usd", "compute_cap", "cpu_cores", "flops_per_usd", "machine_cpu_cores",
-                    "reliability_mult", "score", "pci_gen", "dlperf_per_usd_median", "value", "tflops_per_usd"}  # fmt: skip
+                    "reliability_mult", "score", "pci_gen", "dlperf_per_usd_median", "value", "tflops_per_usd",
+                    "supply", "gpu_util", "gpu_frac", "cuda_max", "reliability"}  # fmt: skip
     columns = [c for kind in KINDS.values() for c in kind] + list(FIELDS)
 
     assert [c.name for c in columns if not c.meaning] == []

@@ -29,7 +29,20 @@ _LONGEST_LINE = 300
 _LONGEST_CELL = 32
 _ROWS_SHOWN = 20
 _ADDED_SHOWN = 6
-_LONG = frozenset({"offers", "quotes", "job costs", "calls", "benchmarks", "trends", "locations", "volumes"})
+_LONG = frozenset(
+    {
+        "offers",
+        "quotes",
+        "job costs",
+        "calls",
+        "benchmarks",
+        "trends",
+        "locations",
+        "volumes",
+        "history",
+        "machine life",
+    }
+)
 """Kinds of frame that are cut after the first rows."""
 _NOUNS = {
     "instances": ("no machines", "machine", "machines"),

@@ -264,6 +264,8 @@ def priced(offers: pd.DataFrame, job: Job, hours: Any = None) -> pd.DataFrame:
         raise InputError(
             f"these are no offers of vastnb: there is no column {lacking[0]}", hint="vastnb.search(...) gives some"
         )
+    offers = offers.copy(deep=False)
+    offers.attrs = {}  # pandas copies them with every column that is taken
     parts, usd_per_hour = _parts(offers, job, job.hours if hours is None else hours)
     count = len(offers)
     told = {name: offers[name] if name in offers else [None] * count for name in _TOLD}
