@@ -344,8 +344,8 @@ def test_the_notebook_keeps_what_was_chosen_last_without_drawing_the_widget_twic
 
 def test_a_narrow_window_has_everything_below_one_another(show: Any) -> None:
     page = show("'gpu_name=RTX_4090'")
-    page.set_viewport_size({"width": 620, "height": 1300})
-    page.wait_for_function(f"() => document.querySelector('{SELECTOR}').clientWidth < 400")
+    page.set_viewport_size({"width": 740, "height": 1500})
+    page.wait_for_function(f"() => document.querySelector('{SELECTOR}').clientWidth < 500")
 
     room = page.locator(SELECTOR).evaluate("root => [root.scrollWidth, root.clientWidth]")
     assert room[0] <= room[1]

@@ -14,7 +14,8 @@ class Selector extends Face {
     const { controls, rentals } = model.get("_fixed");
     this.controls = controls;
     this.filterSoon = throttled(() => { this.filter(); this.ask(); });
-    this.table = new Table(() => this.choose());
+    this.sayChosen = throttled(() => this.say({ do: "select", rows: [...this.table.chosen], version: this.version }));
+    this.table = new Table(() => { this.sayChosen(); this.drawChosen(); });
     this.scatter = new Scatter((rows, more) => {
       this.table.chosen = new Set(more ? [...this.table.chosen, ...rows] : rows);
       this.table.changed();
@@ -57,6 +58,11 @@ class Selector extends Face {
   }
 
   detached() { super.detached(); clearInterval(this.clockAge); }
+
+  left() {
+    this.sayChosen.now();
+    super.left();
+  }
 
   // ---------------------------------------------------------------- controls
 
@@ -254,11 +260,6 @@ class Selector extends Face {
   takeChosen() {
     this.table.chosen = new Set(this.model.get("_selected"));
     this.table.draw();
-    this.drawChosen();
-  }
-
-  choose() {
-    this.say({ do: "select", rows: [...this.table.chosen], version: this.version });
     this.drawChosen();
   }
 
