@@ -50,7 +50,7 @@ JOB_COSTS: tuple[Column, ...] = (
     number("usd_total", "", "the job, all parts together", "$", head="Total", form=".2f"),
     number("hours", "", "hours that it runs", "h", head="Hours", form=",.2f"),
     number("usd_per_hour", "", "GPUs and disk, while it runs", "$/h", head="Price", form="usd"),
-    number("units_per_s", "", "your rate, for all GPUs of the offer", "1/s", head="Rate", form=",.4g"),
+    number("units_per_s", "", "your rate, for all GPUs of the offer", "1/s", head="Rate", form=",.6g"),
     number("units_per_usd", "", "units of the job divided by `usd_total`", "1/$", head="For a dollar", form=",.0f"),
     _UNCERTAIN,
     *_PARTS,
