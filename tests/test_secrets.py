@@ -8,6 +8,7 @@ import logging
 import os
 import pickle
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -287,8 +288,16 @@ def test_ctrl_c_while_an_answer_is_waited_for_shows_no_key(keyed: Sandbox, make_
     client = make_client(keyed, timeout_s=20, retries=0)
     keyed.faults.add("hang")
 
+    main = threading.get_ident()
+
+    def is_waiting() -> bool:
+        """Whether the request is on its way, and its answer is waited for."""
+        frame = sys._current_frames()[main]
+        names = [each.f_code.co_name for each, _ in traceback.walk_stack(frame)]
+        return "_receive_event" in names and keyed.requests("users/current") > 0
+
     def interrupt() -> None:
-        while not keyed.requests("users/current"):
+        while not is_waiting():
             pass
         os.kill(os.getpid(), signal.SIGINT)
 
