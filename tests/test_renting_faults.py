@@ -87,8 +87,7 @@ def there(tmp_path: Path) -> Iterator[Yard]:
 @pytest.mark.parametrize("rental", ["on-demand", "bid"])
 @pytest.mark.parametrize("fault", RENTING)
 def test_a_fault_of_renting_makes_at_most_one_machine_that_is_known(there: Yard, fault: str, rental: str) -> None:
-    kernel = there.kernel(timeout_s=0.3)
-    offers = there.offers(kernel, rental=rental)
+    kernel, offers = there.kernel(timeout_s=0.3), there.offers(there.kernel(timeout_s=10), rental=rental)
     bid = {"bid_usd_per_hour": float(offers.min_bid_usd_per_hour[0]) * 1.5} if rental == "bid" else {}
     add(there, fault, "/asks/", "PUT")
 
@@ -113,8 +112,7 @@ def test_a_fault_of_renting_makes_at_most_one_machine_that_is_known(there: Yard,
 
 @pytest.mark.parametrize("fault", LISTING)
 def test_a_lost_answer_and_a_list_that_fails_are_uncertain_and_taken_over_later(there: Yard, fault: str) -> None:
-    kernel = there.kernel(timeout_s=0.3)
-    offers = there.offers(kernel)
+    kernel, offers = there.kernel(timeout_s=0.3), there.offers(there.kernel(timeout_s=10))
     kernel.look()
     there.sandbox.faults.add("cut-after", path="/asks/", method="PUT")
     real_list = kernel.machines.table
@@ -142,7 +140,7 @@ def test_a_lost_answer_and_a_list_that_fails_are_uncertain_and_taken_over_later(
 @pytest.mark.parametrize("fault", [*LISTING, *LOST, *BUSY, *BROKEN, "500 acts", "503 acts"])
 def test_nothing_is_called_destroyed_that_exists(there: Yard, fault: str) -> None:
     kernel = there.kernel(timeout_s=0.3)
-    machine = launch_on(kernel, there.offers(kernel).iloc[0], name="lora")
+    machine = launch_on(kernel, there.offers(there.kernel(timeout_s=10)).iloc[0], name="lora")
     add(there, fault, "/instances/", "", times=3)
 
     try:
@@ -156,7 +154,7 @@ def test_nothing_is_called_destroyed_that_exists(there: Yard, fault: str) -> Non
 @pytest.mark.parametrize("verb", ["stop", "start", "reboot", "rename"])
 def test_a_fault_of_another_call_is_an_error_or_what_was_asked(there: Yard, fault: str, verb: str) -> None:
     kernel = there.kernel(timeout_s=0.3)
-    machine: Any = launch_on(kernel, there.offers(kernel).iloc[0], name="lora")
+    machine: Any = launch_on(kernel, there.offers(there.kernel(timeout_s=10)).iloc[0], name="lora")
     there.sandbox.clock.step(minutes=10)
     add(there, fault, "/instances/", "PUT")
 

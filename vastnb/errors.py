@@ -234,7 +234,7 @@ class WebhookError(VastError):
 
     code = "webhook"
 
-    def __init__(self, message: str, *, reason: str, **more: Any) -> None:
+    def __init__(self, message: str, *, reason: str = "", **more: Any) -> None:
         super().__init__(message, **more)
         self.reason = reason
 

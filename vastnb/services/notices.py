@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["announce", "show_progress"]
+__all__: list[str] = []
 
 announce: Callable[[Any], None] | None = None
 """Told of each wait before it (a `vastnb.infra.calls.Wait`)."""
