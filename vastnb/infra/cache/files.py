@@ -12,7 +12,7 @@ __all__ = ["write_whole"]
 
 
 def write_whole(path: Path, parts: Iterable[bytes | memoryview]) -> None:
-    """Write `parts`, one behind the other, as the private file `path`: a reader sees the old one or the new one.
+    """Write `parts`, one behind the other, as the private file `path`: a reader sees a whole one or none.
 
     Raises
     ------
@@ -24,6 +24,8 @@ def write_whole(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.writelines(parts)
+        # Over an older file ext4 would first write the new one out, which takes four times as long.
+        path.unlink(missing_ok=True)
         Path(beside).replace(path)
     except BaseException:
         with suppress(OSError):
