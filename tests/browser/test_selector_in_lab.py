@@ -109,7 +109,8 @@ def test_search_sort_and_choose_with_the_mouse(show: Any) -> None:
     page.get_by_role("button", name="Search", exact=True).click()
     page.locator(f"{SELECTOR} .vastnb-badge", has_text=re.compile("^complete")).wait_for()
 
-    assert line(page, "gpu_name=H100_SXM num_gpus>=2 dph<=12.5") == "gpu_name=H100_SXM num_gpus>=2 dph<=12.5"
+    asked = "gpu_name=H100_SXM num_gpus>=2 dph<=12.5"
+    assert line(page, asked) == asked
     page.get_by_role("button", name="DLPerf/$").click()
     page.get_by_role("button", name="DLPerf/$").click()
     shown = [int(text) for text in cells(page, 8)]
@@ -121,8 +122,8 @@ def test_search_sort_and_choose_with_the_mouse(show: Any) -> None:
     until(page, "len(selector.value)", 2)
     best = "selector.frame.sort_values('dlperf_per_usd', ascending=False, kind='stable').offer_id.iloc[[1, 3]].tolist()"
     assert set(kernel(page, "selector.value.offer_id.tolist()")) == set(kernel(page, best))
-    assert kernel(page, "selector.query") == line(page)
-    found = f"vastnb.search({line(page)!r}).offer_id.tolist() == selector.frame.offer_id.tolist()"
+    assert kernel(page, "selector.query") == asked
+    found = f"vastnb.search({asked!r}).offer_id.tolist() == selector.frame.offer_id.tolist()"
     assert kernel(page, found) is True
     assert "2 chosen" in page.locator(f"{SELECTOR} .vastnb-foot").inner_text()
     assert (page.wishes, page.dialogs) == ([], [])
