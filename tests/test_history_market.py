@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,10 @@ def test_the_samplers_medians_are_those_of_the_whole_market(make_client: Callabl
 
 
 def test_dask_finds_the_same_in_the_same_files_with_processes(
-    make_client: Callable[..., Client], tmp_path: Path
+    make_client: Callable[..., Client], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A process of pytest-xdist lacks it, and what it starts asks for it.
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)
     distributed = pytest.importorskip("distributed")
     dataframe = pytest.importorskip("dask.dataframe")
     with Sandbox(offers=600, seed=7, start=START) as box:
