@@ -75,10 +75,11 @@ class LateStore(Store):
         """As `Store.save`, a moment later as long as opening takes long."""
         write = partial(super().save, key, entry, keep_s=keep_s, url=url, then=then)
         with self._queueing:
-            late = self._writer is not None or not self._is_quick()
+            writes = self._writer is not None and self._writer.is_alive()  # after a fork it does not
+            late = writes or bool(self._queue) or not self._is_quick()
             if late:
                 self._queue.append(_Waiting(key, entry, write))
-            if late and self._writer is None:
+            if late and not writes:
                 self._writer = threading.Thread(target=self._write, daemon=True, name="vastnb-cache")
                 self._writer.start()
         if not late:
@@ -115,9 +116,11 @@ class LateStore(Store):
                     self._writer = None
                     return
                 waiting = self._queue[0]
-            waiting.write()
-            with self._queueing:
-                self._queue.pop(0)
+            try:
+                waiting.write()
+            finally:
+                with self._queueing:
+                    self._queue.remove(waiting)
 
     def _settle(self) -> None:
         """Have what waits written now."""
