@@ -31,6 +31,7 @@ from vastnb.errors import QuotaError, RateLimitError
 from vastnb.infra._httpx import httpx
 from vastnb.infra.calls import Call, Limit, Wait, answer_of, call_of, pause_asked_s
 from vastnb.infra.processes import is_alive
+from vastnb.infra.statefiles import open_private, transaction
 
 __all__ = ["Pacer", "PacingTransport"]
 
@@ -162,16 +163,8 @@ class Pacer:
     def _in_transaction(self, act: Callable[[sqlite3.Connection, float], _T]) -> _T:
         if self._connection is None:
             self._connection = _connect(self._path)
-        db = self._connection
-        db.execute("begin immediate")
-        try:
-            done = act(db, self._clock())
-            db.execute("commit")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("rollback")
-            raise
-        return done
+        with transaction(self._connection) as db:
+            return act(db, self._clock())
 
     def _go_alone(self, error: Exception) -> None:
         if not self._warned:
@@ -188,10 +181,10 @@ class Pacer:
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
-    if path is not None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    db = sqlite3.connect(path or ":memory:", timeout=1.0, isolation_level=None, check_same_thread=False)
+    if path is None:
+        db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    else:
+        db = open_private(path, timeout_s=1.0)
     try:
         db.execute("pragma synchronous = off")
         if path is not None:

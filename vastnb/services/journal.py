@@ -21,8 +21,9 @@ from typing import Any, Literal
 
 import orjson
 
-from vastnb.errors import NameTakenError, NewerStateError, StateError
+from vastnb.errors import NameTakenError
 from vastnb.infra.processes import is_alive
+from vastnb.infra.statefiles import open_state, transaction, usable
 
 __all__ = ["COSTING", "Journal", "Rental", "State", "notebook_of_kernel"]
 
@@ -40,7 +41,7 @@ COSTING: tuple[State, ...] = ("pending", "unknown", "created")
 _SCHEMA = 1
 _LEASE_S = 900.0
 """A call cannot be under way longer: what seems to is a process number that was given out again."""
-_BUSY_S = 5.0
+_WHAT = "the journal"
 _sending: set[str] = set()
 """Tokens whose call this process has under way."""
 
@@ -196,41 +197,13 @@ class Journal:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """One transaction, on disk when it ends."""
-        with self._lock:
-            try:
-                with closing(self._connect()) as db:
-                    db.execute("begin immediate")
-                    try:
-                        yield db
-                        db.execute("commit")
-                    except BaseException:
-                        if db.in_transaction:
-                            db.execute("rollback")
-                        raise
-            except (OSError, sqlite3.Error) as error:
-                raise StateError(
-                    f"the journal {self.path} cannot be used: {error}", original=error,
-                    hint="vastnb rents nothing without it: make room, or mend its permissions",
-                ) from error  # fmt: skip
-
-    def _connect(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        db = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
-        try:
-            db.execute("pragma synchronous = full")
-            self._make(db)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _make(self, db: sqlite3.Connection) -> None:
-        version = db.execute("pragma user_version").fetchone()[0]
-        if version > _SCHEMA:
-            raise NewerStateError(f"the journal {self.path} was written by a newer vastnb")
-        if version < _SCHEMA:
-            db.executescript(_TABLE)
+        with (
+            self._lock,
+            usable(self.path, what=_WHAT, hint="vastnb rents nothing without it: make room, or mend its permissions"),
+            closing(open_state(self.path, what=_WHAT, schema=_SCHEMA, tables=_TABLE)) as db,
+            transaction(db),
+        ):
+            yield db
 
 
 def _stored(rental: Rental) -> str:

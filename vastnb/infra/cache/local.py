@@ -23,6 +23,7 @@ from requests_cache import BaseCache, CachedResponse, SQLiteCache, SQLiteDict
 
 from vastnb.infra.cache.codec import EntryCodec, serializer
 from vastnb.infra.cache.large import WORTH_A_FILE, LargeEntries
+from vastnb.infra.statefiles import transaction
 
 __all__ = ["open_local", "open_memory"]
 
@@ -59,20 +60,8 @@ class _PatientDict(SQLiteDict):
                 if connection.in_transaction:
                     yield connection
                 else:
-                    with _transaction(connection):
+                    with transaction(connection):
                         yield connection
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 class _Row(NamedTuple):

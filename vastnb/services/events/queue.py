@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from vastnb.errors import NewerStateError, StateError
 from vastnb.infra.processes import is_gone, new_mark
+from vastnb.infra.statefiles import open_state, transaction, usable
 
 if TYPE_CHECKING:
     from vastnb.vast.client import Client
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Claim", "Event", "Handler", "Queue", "queue_of"]
 
 _SCHEMA = 1
-_BUSY_S = 5.0
+_WHAT = "the record of events"
 _CLAIM_S = 3600.0
 """A handler that takes longer is taken for dead: a process number may have been given out again."""
 _FORGOTTEN_S = 7 * 86_400.0
@@ -80,6 +79,7 @@ class _Open(NamedTuple):
 
 
 _TABLES = f"""
+pragma journal_mode = wal;
 create table if not exists events (
   number integer primary key autoincrement, account text not null, id text not null, kind text not null, subject text not null,
   at real not null, data text not null, source text not null, received_at real not null, unique (account, id));
@@ -267,45 +267,13 @@ class Queue:
     @contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """One transaction, on disk when it ends if it is `durable`."""
-        with self._lock:
-            try:
-                db = self._opened()
-                # That a handler is done may be forgotten in a power cut (it is then told twice); an event may not.
-                db.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
-                db.execute("begin immediate")
-                try:
-                    yield db
-                    db.execute("commit")
-                except BaseException:
-                    if db.in_transaction:
-                        db.execute("rollback")
-                    raise
-            except (OSError, sqlite3.Error) as error:
-                raise StateError(
-                    f"the events {self.path} cannot be used: {error}", original=error,
-                    hint="make room, or mend its permissions",
-                ) from error  # fmt: skip
-
-    def _opened(self) -> sqlite3.Connection:
-        if self._db is None:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-            db = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-            try:
-                self._make(db)
-            except BaseException:
-                db.close()
-                raise
-            self._db = db
-        return self._db
-
-    def _make(self, db: sqlite3.Connection) -> None:
-        version = db.execute("pragma user_version").fetchone()[0]
-        if version > _SCHEMA:
-            raise NewerStateError(f"the events {self.path} were written by a newer vastnb")
-        if version < _SCHEMA:
-            db.execute("pragma journal_mode = wal")
-            db.executescript(_TABLES)
+        with self._lock, usable(self.path, what=_WHAT, hint="make room, or mend its permissions"):
+            if self._db is None:
+                self._db = open_state(self.path, what=_WHAT, schema=_SCHEMA, tables=_TABLES)
+            # That a handler is done may be forgotten in a power cut (it is then told twice); an event may not.
+            self._db.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
+            with transaction(self._db) as db:
+                yield db
 
 
 def queue_of(client: Client) -> Queue:
