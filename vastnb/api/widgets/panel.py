@@ -49,6 +49,8 @@ class Panel(anywidget.AnyWidget):
 
     front: ClassVar[tuple[str, ...]] = ()
     """Scripts of the front end, besides ``panel.js``, in the order in which they build on one another."""
+    styles: ClassVar[tuple[str, ...]] = ()
+    """Style sheets, besides ``panel.css``."""
 
     _lock: threading.RLock
     _worker: threading.Thread | None
@@ -83,7 +85,7 @@ class Panel(anywidget.AnyWidget):
 
     @traitlets.default("_css")
     def _read_style(self) -> str:
-        return _read("panel.css")
+        return "".join(_read(f"{name}.css") for name in ("panel", *self.styles))
 
     # ------------------------------------------------------------ what a widget defines
 
