@@ -4,9 +4,10 @@
 call; ``fleet`` is the account's machines with the record of them; ``launching``, ``handle`` and ``listing`` are what is offered.
 """
 
-from vastnb.services.instances.handle import Instance, Progress
+from vastnb.services.instances.handle import Instance
 from vastnb.services.instances.launching import launch
 from vastnb.services.instances.listing import audit, instances
+from vastnb.services.instances.looks import Progress
 from vastnb.services.instances.renting import instance, rent
 from vastnb.services.instances.spec import LaunchSpec, Volume
 from vastnb.services.instances.terms import Plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from vastnb.errors import (
     ApiError,
@@ -20,6 +20,7 @@ from vastnb.errors import (
 from vastnb.services import notices
 from vastnb.services.budget import Cost
 from vastnb.services.instances.labels import Label, read_label, write_label
+from vastnb.services.instances.looks import Progress, card_of, per_hour
 from vastnb.services.instances.spending import Bill, bill_of, usd_per_hour_now
 from vastnb.services.instances.states import Phase, phase_of, verdict
 from vastnb.services.journal import Rental
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from vastnb.services.instances.fleet import Fleet
     from vastnb.services.instances.terms import Plan
 
-__all__ = ["Instance", "Progress"]
+__all__ = ["Instance"]
 
 _POLL_S = 5.0
 _STARTING_S = 180.0
@@ -38,27 +39,6 @@ _STARTING_S = 180.0
 _STUCK_S = 900.0
 _LOOKS_S = (0, 1, 2, 4, 8, 15, 30)
 _OVERBID = 1.02
-
-
-class Progress(NamedTuple):
-    """How far a machine is, for whoever shows it."""
-
-    instance_id: int
-    name: str
-    phase: Phase | str
-    elapsed_s: float
-    usd: float | None
-    """What it cost so far, by its prices; None if they are not known."""
-    message: str
-    """The service's last words about it."""
-    is_last: bool = False
-
-    def __str__(self) -> str:
-        called = self.name or f"machine {self.instance_id}"
-        usd = "" if self.usd is None else f", ${self.usd:.4f} so far"
-        return (
-            f"{called}: {self.phase} after {_clock(self.elapsed_s)}{usd}{f' · {self.message}' if self.message else ''}"
-        )
 
 
 class Instance:
@@ -141,33 +121,7 @@ class Instance:
         return card_html(self._card())
 
     def _card(self) -> Card:
-        called = f"{self.name}: machine {self.id}" if self.name else f"machine {self.id}"
-        return Card(f"{called}, {self.state}", [(name, value) for name, value in self._parts() if value])
-
-    def _parts(self) -> list[tuple[str, str]]:
-        record, gone = self._record, self.state == "gone"
-        gpus = "" if record is None else f"{record.num_gpus} x {plain(record.gpu_name or '?')}"
-        place = plain(record.geolocation or "") if record is not None else ""
-        most = self._row.most_usd if self._row is not None else None
-        ends = "nothing ends it but you" if self.ends_at is None else f"by itself, {self.ends_at:%Y-%m-%d %H:%M} UTC"
-        return [
-            ("GPUs", gpus),
-            ("place", place),
-            ("costs", "" if gone else _per_hour(self.usd_per_hour)),
-            ("ends", "" if gone else ends),
-            ("at most", "" if gone or most is None else f"${most:,.2f} in all"),
-            ("image", plain(record.image or "") if record is not None else ""),
-            ("reach it", self.ssh_command or "" if self.state == "running" else ""),
-            *self._endings(),
-            ("says", plain(record.status_msg or "") if record is not None and self.state != "running" else ""),
-            ("seen", f"{self.seen_at:%Y-%m-%d %H:%M:%S} UTC"),
-        ]
-
-    def _endings(self) -> list[tuple[str, str]]:
-        """Who ends it in which state: said once, when it was just rented."""
-        if self.plan is None or self.state not in ("provisioning", "loading"):
-            return []
-        return [(f"when {ending.state}", str(ending).partition(": ")[2]) for ending in self.plan.endings]
+        return card_of(self, self._row.most_usd if self._row is not None else None)
 
     # -------------------------------------------------------- looking
 
@@ -237,16 +191,16 @@ class Instance:
                     raise self._wont_run(found)
                 elif self._now - began > timeout_s:
                     raise WaitTimeoutError(
-                        f"machine {self.id} is {self.state} after {timeout_s:.0f} s; it costs {_per_hour(self.usd_per_hour)}",
+                        f"machine {self.id} is {self.state} after {timeout_s:.0f} s; it costs {per_hour(self.usd_per_hour)}",
                         instance_id=self.id, hint=f"vastnb.instance({self.name or self.id!r}).wait() waits on, .destroy() ends it",
                     )  # fmt: skip
                 self._fleet.pause(_POLL_S)
                 self.refresh()
         except KeyboardInterrupt as stop:
-            stop.add_note(f"Machine {self.id} still exists, and costs {_per_hour(self.usd_per_hour)}.")
+            stop.add_note(f"Machine {self.id} still exists, and costs {per_hour(self.usd_per_hour)}.")
             tell(
                 self._progress(
-                    began, f"no longer waited for; it still costs {_per_hour(self.usd_per_hour)}", is_last=True
+                    began, f"no longer waited for; it still costs {per_hour(self.usd_per_hour)}", is_last=True
                 )
             )
             raise
@@ -273,7 +227,7 @@ class Instance:
         why = f" ({said})" if said else ""
         what = "has been loading for too long" if found == "stuck" else f"is {self.state}, and will not run by itself"
         return NotRunningError(
-            f"machine {self.id} {what}{why}; it costs {_per_hour(self.usd_per_hour)}", instance_id=self.id,
+            f"machine {self.id} {what}{why}; it costs {per_hour(self.usd_per_hour)}", instance_id=self.id,
             hint=f"vastnb.instance({self.name or self.id!r}).destroy() ends it, .start() starts it again; wait(replace=2) takes another",
         )  # fmt: skip
 
@@ -453,15 +407,6 @@ class Instance:
     def _note(self, **changes: Any) -> None:
         if self._row is not None:
             self._row = self._fleet.journal.update(self._row.token, **changes)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
-
-
-def _per_hour(usd: float | None) -> str:
-    return "an unknown price" if usd is None else f"${usd:.3f} an hour"
 
 
 def _id_of(row: Rental | None) -> int:
