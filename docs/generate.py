@@ -332,8 +332,8 @@ def more_attributes(tree: str) -> Iterator[tuple[str, str]]:
     """What a class has beyond its base."""
     for name in tree_names(tree):
         kind = getattr(errors, name)
-        if "__init__" in vars(kind) and kind is not errors.VastError:
-            own = [p for p in inspect.signature(kind).parameters if p not in ("message", "more")]
+        own = [fact for fact in vars(kind).get("__annotations__", ()) if kind is not errors.VastError]
+        if own:
             yield code(name), ", ".join(map(code, own))
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from renting import Yard, yard
 
 from vastnb.infra.config import Settings
 from vastnb.sandbox import Sandbox
+from vastnb.services.instances.fleet import Fleet
 from vastnb.vast.client import Client
 
 START = "2026-06-01T09:00:00+00:00"
@@ -72,6 +74,19 @@ def sandbox(_shared_sandbox: Sandbox) -> Iterator[Sandbox]:
     _shared_sandbox.log.clear()
     yield _shared_sandbox
     _shared_sandbox.faults.clear()
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Iterator[Yard]:
+    """A sandbox of the test's own, whose clock may be stepped, to rent in."""
+    with yard(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def kernel(there: Yard) -> Fleet:
+    """A kernel that rents in it."""
+    return there.kernel()
 
 
 @pytest.fixture

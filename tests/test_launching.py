@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,6 @@ from vastnb import errors
 from vastnb.services.instances import Instance, Plan
 from vastnb.services.instances.fleet import Fleet
 from vastnb.services.instances.launching import launch_on
-
-
-@pytest.fixture
-def there(tmp_path: Path) -> Iterator[Yard]:
-    with yard(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def kernel(there: Yard) -> Fleet:
-    return there.kernel()
 
 
 def launched(*args: Any, **options: Any) -> Instance:

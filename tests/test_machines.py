@@ -5,12 +5,10 @@ from __future__ import annotations
 import itertools
 import signal
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from renting import START, Yard, yard
+from renting import START, Yard
 
 import vastnb
 from vastnb import errors
@@ -23,17 +21,6 @@ from vastnb.vast.types import KINDS
 
 SEEDS = itertools.count(100)
 """Another seed is another sandbox: no test finds the machines of the one before."""
-
-
-@pytest.fixture
-def there(tmp_path: Path) -> Iterator[Yard]:
-    with yard(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def kernel(there: Yard) -> Fleet:
-    return there.kernel()
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,11 @@ from vastnb.services.instances.launching import launch_on
 
 LOST = ("cut-after", "cut-body", "garbage", "truncated-json", "html-200", "late-commit", "cut-before", "hang")
 REFUSED = ("success-false", "auth-404", "auth-401", "auth-403")
-BUSY = ("429-record", "429-detail", "429-coded", "429-text")
+BUSY = ("429-record", "429-detail", "429-coded", "429-text", "429-quota")
 BROKEN = ("500", "502-html", "503", "504")
 EITHER_WAY = tuple(f"{name} acts" for name in (*BROKEN, *BUSY, "hang"))
-RENTING = (*LOST, *REFUSED, *BUSY, *BROKEN, *EITHER_WAY, "doubled-request", "listing-lag")
+LATE = ("slow", "stuck-loading")
+RENTING = (*LOST, *REFUSED, *BUSY, *BROKEN, *EITHER_WAY, *LATE, "doubled-request", "listing-lag", "insufficient-bid")
 LISTING = (
     "429-text",
     "500",
@@ -78,18 +78,12 @@ def check_invariants(there: Yard) -> None:
     assert {row.state for row in rows} <= {"created", "refused", "absent", "ended"}
 
 
-@pytest.fixture
-def there(tmp_path: Path) -> Iterator[Yard]:
-    with yard(tmp_path) as made:
-        yield made
-
-
 @pytest.mark.parametrize("rental", ["on-demand", "bid"])
 @pytest.mark.parametrize("fault", RENTING)
 def test_a_fault_of_renting_makes_at_most_one_machine_that_is_known(there: Yard, fault: str, rental: str) -> None:
     kernel, offers = there.kernel(timeout_s=0.3), there.offers(there.kernel(timeout_s=10), rental=rental)
     bid = {"bid_usd_per_hour": float(offers.min_bid_usd_per_hour[0]) * 1.5} if rental == "bid" else {}
-    add(there, fault, "/asks/", "PUT")
+    add(there, fault, "/asks/", "PUT", **({"seconds": 0.1} if fault == "slow" else {}))
 
     outcome = try_to_rent(kernel, offers.iloc[0], name="lora", **bid)
 
@@ -103,10 +97,11 @@ def test_a_fault_of_renting_makes_at_most_one_machine_that_is_known(there: Yard,
         "truncated-json",
         "doubled-request",
         "listing-lag",
+        *LATE,
         *EITHER_WAY,
     ):
         assert (outcome, len(there.machines)) == ("rented", 1)
-    if fault in REFUSED:
+    if fault in (*REFUSED, "insufficient-bid"):
         assert (outcome, len(there.machines)) == ("refused", 0)
 
 

@@ -63,17 +63,6 @@ class Receiver:
 
 
 @pytest.fixture
-def there(tmp_path: Path) -> Iterator[Yard]:
-    with yard(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def kernel(there: Yard) -> Fleet:
-    return there.kernel()
-
-
-@pytest.fixture
 def receiver() -> Iterator[Receiver]:
     made = Receiver()
     yield made

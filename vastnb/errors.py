@@ -102,6 +102,8 @@ class VastError(Exception):
         The error of the lower library, if there was one.
     hint
         The next step, as a sentence or a line to paste.
+    facts
+        What a class tells besides: its attributes, each with a default.
     """
 
     code: str = "vast_error"
@@ -116,6 +118,7 @@ class VastError(Exception):
         retryable: bool | None = None,
         original: BaseException | None = None,
         hint: str | None = None,
+        **facts: Any,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -124,6 +127,10 @@ class VastError(Exception):
         self.original = original
         self.hint = type(self).default_hint if hint is None else hint
         self._shown = False
+        for name, value in facts.items():
+            if not hasattr(type(self), name):
+                raise TypeError(f"{type(self).__name__} tells no {name!r}")
+            setattr(self, name, value)
 
     def __str__(self) -> str:
         return self.message
@@ -179,11 +186,14 @@ class QueryError(VastError):
     """
 
     code = "query"
+    text: str = ""
+    position: int | None = None
+    suggestion: str | None = None
 
     def __init__(
         self, message: str, *, text: str = "", position: int | None = None, suggestion: str | None = None, **more: Any
     ) -> None:
-        self.text, self.position, self.suggestion = text, position, suggestion
+        more |= {"text": text, "position": position, "suggestion": suggestion}
         if position is not None and text:
             message = f"{message}\n{_pointed(text, position)}"
         if suggestion is not None:
@@ -228,15 +238,10 @@ class WebhookError(VastError):
         What is wrong with it.
     reason
         ``signature``, ``age`` or ``body``.
-    more
-        As for `VastError`.
     """
 
     code = "webhook"
-
-    def __init__(self, message: str, *, reason: str = "", **more: Any) -> None:
-        super().__init__(message, **more)
-        self.reason = reason
+    reason: str = ""
 
 
 class LaunchError(VastError):
@@ -256,23 +261,12 @@ class BudgetError(LaunchError):
         Its name, as an argument or a setting.
     limit_usd, needed_usd
         What it allows, and what this would take.
-    more
-        As for `VastError`.
     """
 
     code = "budget"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        cap: str = "",
-        limit_usd: float | None = None,
-        needed_usd: float | None = None,
-        **more: Any,
-    ) -> None:
-        super().__init__(message, **more)
-        self.cap, self.limit_usd, self.needed_usd = cap, limit_usd, needed_usd
+    cap: str = ""
+    limit_usd: float | None = None
+    needed_usd: float | None = None
 
 
 class PriceChangedError(LaunchError):
@@ -302,16 +296,12 @@ class LaunchUncertainError(LaunchError):
         What the machine would be called in the list.
     offer_id
         The offer that was asked for.
-    more
-        As for `VastError`.
     """
 
     code = "launch_uncertain"
     default_hint = "%vast audit looks for it; do not rent again before it is settled"
-
-    def __init__(self, message: str, *, label: str = "", offer_id: int | None = None, **more: Any) -> None:
-        super().__init__(message, **more)
-        self.label, self.offer_id = label, offer_id
+    label: str = ""
+    offer_id: int | None = None
 
 
 class MachineError(VastError):
@@ -323,15 +313,10 @@ class MachineError(VastError):
         What was expected, and what is.
     instance_id
         The machine.
-    more
-        As for `VastError`.
     """
 
     code = "machine"
-
-    def __init__(self, message: str, *, instance_id: int | None = None, **more: Any) -> None:
-        super().__init__(message, **more)
-        self.instance_id = instance_id
+    instance_id: int | None = None
 
 
 class NotRunningError(MachineError):
@@ -375,25 +360,12 @@ class ApiError(VastError):
         What was asked, for example ``POST /api/v0/bundles/``.
     told
         The fields of the answer, if it was the service's JSON; not shown.
-    more
-        As for `VastError`.
     """
 
     code = "api_error"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        endpoint: str = "",
-        told: dict[str, Any] | None = None,
-        **more: Any,
-    ) -> None:
-        super().__init__(message, **more)
-        self.status = status
-        self.endpoint = endpoint
-        self.told = told
+    status: int | None = None
+    endpoint: str = ""
+    told: dict[str, Any] | None = None
 
 
 class NetworkError(ApiError):
@@ -405,17 +377,12 @@ class NetworkError(ApiError):
         As for `VastError`.
     unsent
         Whether not one byte of the request has left, so that the service cannot have acted.
-    more
-        As for `ApiError`.
     """
 
     code = "network"
     retryable = True
     default_hint = "check the network (and HTTPS_PROXY, if you need one), then run the cell again"
-
-    def __init__(self, message: str, *, unsent: bool = False, **more: Any) -> None:
-        super().__init__(message, **more)
-        self.unsent = unsent
+    unsent: bool = False
 
 
 class AnswerTimeoutError(NetworkError):
@@ -434,16 +401,11 @@ class ResponseError(ApiError):
         What was expected and what came.
     path
         Where in the JSON, for example ``$.offers[3].gpu_ram``.
-    more
-        As for `ApiError`.
     """
 
     code = "bad_response"
     default_hint = "the service answered something unexpected; try again, and report it if it stays"
-
-    def __init__(self, message: str, *, path: str = "$", **more: Any) -> None:
-        super().__init__(message, **more)
-        self.path = path
+    path: str = "$"
 
 
 class AuthError(ApiError):
@@ -503,17 +465,12 @@ class RateLimitError(ApiError):
         As for `VastError`.
     retry_after_s
         How long to wait, in seconds, if the service said so.
-    more
-        As for `ApiError`.
     """
 
     code = "rate_limited"
     retryable = True
     default_hint = "wait a few seconds and run the cell again"
-
-    def __init__(self, message: str, *, retry_after_s: float | None = None, **more: Any) -> None:
-        super().__init__(message, **more)
-        self.retry_after_s = retry_after_s
+    retry_after_s: float | None = None
 
 
 class QuotaError(RateLimitError):
