@@ -314,6 +314,7 @@ class PacingTransport(httpx.BaseTransport):
         said = response.headers.get("x-vastnb-sandbox")
         if said is not None and "strict" not in said:
             self._needless = True
+            self._pacer.release(bucket)
         if response.status_code != 429:
             return
         if b"search_quota_exceeded" in response.content[:2000]:
