@@ -52,6 +52,7 @@ log = logging.getLogger("vastnb.client")
 __all__ = ["FIRST_SANDBOX_ID", "Client", "Page", "Told"]
 
 _ROWS_BELOW = {"metrics": "gpus", "volumes": "offers", "ssh-keys": "", "charges": "results", "own volumes": "volumes"}
+_FRESHNESS = ("offers_ttl_s", "catalogue_ttl_s", "account_ttl_s")
 FIRST_SANDBOX_ID = 900_000_001
 """The sandbox numbers its offers from here; Vast's ids of 2026 are below 50 million."""
 
@@ -97,6 +98,8 @@ class Client:
         Told of each wait before it.
     cache_folder
         Where the cache file lies; None means the user's cache folder.
+    longest_wait_s
+        A request that would have to wait longer for its turn is refused.
 
     Examples
     --------
@@ -112,12 +115,13 @@ class Client:
         *,
         on_wait: Callable[[Wait], None] | None = None,
         cache_folder: Path | None = None,
+        longest_wait_s: float = 30.0,
     ) -> None:
         self.settings = settings
         self.account = identity(settings.key, settings.url)
         self.log = CallLog()
         """The calls made through this client."""
-        self._on_wait, self._cache_folder = on_wait, cache_folder
+        self._on_wait, self._cache_folder, self._longest_wait_s = on_wait, cache_folder, longest_wait_s
         on_disk = settings.cache.backend not in ("memory", "off")
         self.kept = KeptFrames(self._folder() / "frames" / self.account if on_disk else None)
         """Finished frames, by what was asked."""
@@ -342,6 +346,12 @@ class Client:
         found = {e.name: pacer.closed_until(f"{self.account} {e.name}") for e in ENDPOINTS.values()} if pacer else {}
         return {name: until for name, until in found.items() if until is not None}
 
+    def impatient(self, timeout_s: float) -> Client:
+        """Another client of the same account, pace and files, which asks once, waits no longer than this, and keeps no answer."""
+        cache = self.settings.cache.model_copy(update=dict.fromkeys(_FRESHNESS, 0.0))
+        settings = self.settings.model_copy(update={"timeout_s": timeout_s, "retries": 0, "cache": cache})
+        return Client(settings, cache_folder=self._cache_folder, longest_wait_s=timeout_s)
+
     def close(self) -> None:
         """Close connections and cache. A later request opens them again."""
         with self._lock:
@@ -456,7 +466,8 @@ class Client:
 
     def _paced(self, below: httpx.BaseTransport) -> PacingTransport:
         self._pacer = Pacer(self._folder() / "pacing.sqlite")
-        return PacingTransport(below, self._pacer, self.account, on_wait=self._on_wait)
+        longest = self._longest_wait_s
+        return PacingTransport(below, self._pacer, self.account, longest_wait_s=longest, on_wait=self._on_wait)
 
     def _cache_file(self) -> Path:
         return self._folder() / "http.sqlite"

@@ -66,6 +66,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         Endpoint("locations", "GET", "/api/v0/metrics/gpu/locations/", _READ, _DISK, "catalogue", "catalogue", True, _SLOW),
         Endpoint("ssh-keys", "GET", "/api/v0/ssh/", _READ, _MEMORY, "account", "account", True, _QUICK),
         Endpoint("user", "GET", "/api/v0/users/current/", _READ, _MEMORY, "account", "account", True, _QUICK),
+        Endpoint("api keys", "GET", "/api/v0/auth/apikeys/", _READ, _NOWHERE, "never", "account", True, _QUICK),
         Endpoint("instances", "GET", "/api/v1/instances/", _READ, _NOWHERE, "never", "account", True, _QUICK),
         Endpoint("instance", "GET", "/api/v0/instances/{id}/", _READ, _NOWHERE, "never", "account", True, ((1, 2.0),)),
         Endpoint("charges", "GET", "/api/v0/charges/", _READ, _NOWHERE, "never", "account", True, _QUICK),

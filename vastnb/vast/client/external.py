@@ -13,7 +13,7 @@ from vastnb.infra._httpx import httpx, open_wire
 from vastnb.vast.client.answers import network_error
 from vastnb.version import __version__
 
-__all__ = ["host_of", "send_external"]
+__all__ = ["host_of", "send_external", "status_from"]
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _WORTH_REPEATING = frozenset({408, 425, 429})
@@ -35,6 +35,25 @@ def host_of(url: str) -> str:
     if not host or not (scheme == "https" or (scheme == "http" and host in _LOOPBACK)):
         raise InputError("expected an address like https://hooks.example.com/... to send to")
     return host
+
+
+def status_from(url: str, *, timeout_s: float) -> int:
+    """The status with which a web server answers, whatever it is.
+
+    Raises
+    ------
+    NetworkError
+        No answer came.
+    """
+    what = f"GET from {host_of(url)}"
+    # A machine's own server signs its certificate itself. Nothing secret is sent, and nothing that it says is believed.
+    unchecked = httpx.HTTPTransport(verify=False)
+    with httpx.Client(transport=unchecked, timeout=timeout_s, trust_env=False) as http:
+        try:
+            with http.stream("GET", url) as answer:
+                return answer.status_code
+        except httpx.HTTPError as error:
+            raise network_error(error, what) from error
 
 
 def send_external(url: str, content: Any, *, timeout_s: float = 10.0) -> None:

@@ -25,6 +25,7 @@ class User(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     id: int
+    key_id: int | None = Field(None, description="the number of the key that asked")
     email: str | None = Field(None, description="as registered")
     username: str | None = None
     balance_usd: float | None = Field(None, alias="balance", description="what is left, in dollars")
@@ -86,6 +87,7 @@ class InstanceRecord(BaseModel):
     gpu_name: _Text = None
     num_gpus: int | None = None
     gpu_ram_gb: _MbAsGb = Field(None, alias="gpu_ram")
+    gpu_ram_used_gb: _Measure = Field(None, alias="vmem_usage")
     machine_id: int | None = None
     host_id: int | None = None
     image: _Text = Field(None, alias="image_uuid")
@@ -100,6 +102,10 @@ class InstanceRecord(BaseModel):
     mem_limit_gb: _Measure = Field(None, alias="mem_limit")
     downloaded_mb: _Measure = Field(None, alias="inet_down_billed")
     uploaded_mb: _Measure = Field(None, alias="inet_up_billed")
+    inet_down_mbps: _Measure = Field(None, alias="inet_down", description="as the service measured it")
+    inet_up_mbps: _Measure = Field(None, alias="inet_up", description="as the service measured it")
+    dlperf: _Measure = None
+    reliability: _Measure = Field(None, alias="reliability2", description="0 to 1")
     public_ip: _Text = Field(None, alias="public_ipaddr")
     ssh_host: _Text = None
     ssh_port: int | None = None
