@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from vastnb.vast.client import Client
 
-__all__ = ["launch"]
+__all__ = ["launch", "parted"]
 
 _OFFERS_TRIED = 5
 _OTHER_KERNEL_S = 0.2
@@ -189,15 +189,27 @@ def _offers_of_frame(frame: pd.DataFrame) -> Iterator[_Offer]:
 
 
 def _wish(first: _Offer, name: str, wanted: dict[str, Any]) -> _Wish:
+    runs, ends, job = parted(wanted)
+    spec = spec_of(**{**_fixed_by_quote(first, {**runs, **job}), **runs})
+    terms = terms_of(**ends)
+    job = {"hours": terms.max_hours or 1.0, **job}
+    return _Wish(spec, terms, check_name(name) if name else "", job)
+
+
+def parted(wanted: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """What is to run, what it may cost, and what the job takes: the arguments of `launch`, but for those that were not given.
+
+    Raises
+    ------
+    InputError
+        `launch` has no such argument.
+    """
     given = {argument: value for argument, value in wanted.items() if value is not None}
     for unknown in sorted(set(given) - _SPEC - _TERMS - _JOB):
         near = difflib.get_close_matches(unknown, [*_SPEC, *_TERMS, *_JOB, "name", "new", "dry_run"], 1, 0.5)
         raise InputError(f"launch has no argument {unknown}", hint=f"did you mean {near[0]}?" if near else None)
-    fixed = _fixed_by_quote(first, given)
-    spec = spec_of(**{**fixed, **{n: v for n, v in given.items() if n in _SPEC}})
-    terms = terms_of(**{n: v for n, v in given.items() if n in _TERMS})
-    job = {"hours": terms.max_hours or 1.0, **{n: v for n, v in given.items() if n in _JOB}}
-    return _Wish(spec, terms, check_name(name) if name else "", job)
+    runs, ends, job = ({n: v for n, v in given.items() if n in kind} for kind in (_SPEC, _TERMS, _JOB))
+    return runs, ends, job
 
 
 def _fixed_by_quote(offer: _Offer, given: dict[str, Any]) -> dict[str, Any]:
