@@ -22,7 +22,8 @@ suppress_warnings = ["misc.highlighting_failure"]  # our errors in a tutorial ar
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
-nb_ipywidgets_js = {}  # no script from elsewhere: the tutorials shown here hold no widgets
+nb_ipywidgets_js = {}  # no script from elsewhere
+nb_mime_priority_overrides = [("*", "application/vnd.jupyter.widget-view+json", None)]  # a widget's last table is shown
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # numpydoc has them in words
