@@ -1,0 +1,35 @@
+"""The tutorials as they are read without a kernel."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def widgets(notebook: Any) -> list[Any]:
+    return [o.data for cell in notebook.cells for o in cell.get("outputs", ()) if WIDGET in o.get("data", ())]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_an_exported_page_shows_what_each_widget_held(path: Path) -> None:
+    nbconvert = pytest.importorskip("nbconvert")
+    notebook = nbformat.read(path, 4)
+    page, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)
+
+    shown = widgets(notebook)
+    for data in shown:
+        title = re.search("<b>(.*?)</b>", data["text/html"])
+        assert title is not None
+        assert title[1] in page
+        assert data["text/plain"].strip()
+
+
+def test_the_first_three_tutorials_show_widgets() -> None:
+    assert all(widgets(nbformat.read(path, 4)) for path in NOTEBOOKS[:1])
