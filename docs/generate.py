@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from vastnb import errors
-from vastnb.api.commands import COMMANDS, Command
+from vastnb.api.commands import COMMANDS, OTHER_NAMES, Command
 from vastnb.infra.config import Settings
 from vastnb.sandbox.endpoints import ENDPOINTS
 from vastnb.sandbox.faults import KINDS as FAULTS
@@ -156,7 +156,12 @@ def magic() -> str:
             for c in COMMANDS.values()
         ),
     )
-    return "\n\n".join([MAGIC_HEAD.format(words=words), *map(command_page, COMMANDS.values())])
+    ours = dict.fromkeys(OTHER_NAMES.values())
+    others = table(
+        ("word", "also"),
+        ((code(word), ", ".join(code(o) for o in OTHER_NAMES if OTHER_NAMES[o] == word)) for word in ours),
+    )
+    return "\n\n".join([MAGIC_HEAD.format(words=words, others=others), *map(command_page, COMMANDS.values())])
 
 
 MAGIC_HEAD = """\
@@ -177,7 +182,11 @@ nothing is expanded there, blank lines and comments (`#`) are left out.
 
 In a shell a frame is printed as a table, with `--json` as JSON and with `--csv` as CSV. Put a query in single quotes there: a shell
 takes `<`, `>` and `$` for itself. The exit status is 0, 1 for an error, 2 for a word or option that does not exist, 130 after Ctrl-C.
-Every word takes `--help`. `vastnb --version` prints the version. `python -m vastnb` is the same as `vastnb`."""
+Every word takes `--help`. `vastnb --version` prints the version. `python -m vastnb` is the same as `vastnb`.
+
+Other programs' names are understood; any other word, option or argument is answered with the one that is likely meant.
+
+{others}"""
 
 
 def command_page(command: Command) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 import vastnb
 from vastnb import errors
-from vastnb.api.commands import COMMANDS
+from vastnb.api.commands import COMMANDS, OTHER_NAMES
 from vastnb.sandbox.endpoints import ENDPOINTS
 from vastnb.sandbox.faults import KINDS as FAULTS
 from vastnb.services.session import config_table
@@ -58,6 +58,7 @@ def test_every_command_and_option_is_on_the_page() -> None:
     assert [word for word in COMMANDS if f"\n## {word}\n" not in text] == []
     shown = [arg for c in COMMANDS.values() for arg in c.args if arg.help != "==SUPPRESS=="]
     assert missing([name for arg in shown for name in arg.names], "magic.md") == []
+    assert missing(OTHER_NAMES, "magic.md") == []
 
 
 def test_every_column_is_on_the_page() -> None:

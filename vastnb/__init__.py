@@ -127,10 +127,20 @@ def __getattr__(name: str) -> Any:
     try:
         home = _HOMES[name]
     except KeyError:
-        raise AttributeError(f"module 'vastnb' has no attribute {name!r}") from None
+        raise AttributeError(f"module 'vastnb' has no attribute {name!r}{_meant(name)}") from None
     value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value
+
+
+def _meant(name: str) -> str:
+    """What to use instead; what Python and IPython probe for is nobody's guess."""
+    if name.startswith("_"):
+        return ""
+    from vastnb.api.commands.meant import name_hint
+
+    hint = name_hint(name, __all__)
+    return f"; {hint}" if hint else ""
 
 
 def __dir__() -> list[str]:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from vastnb.errors import QueryError
+from vastnb.services.arguments import only_known
 from vastnb.services.history.spool import spool
 from vastnb.services.session import current
 from vastnb.vast.query import DEFAULT_DISK_GB, DEFAULT_ORDER, Query, kept_rows, parse_query
@@ -51,6 +52,7 @@ class Fetched:
         return sum(len(page.frame) for page in self.pages)
 
 
+@only_known
 def search(
     query: str | Query = "",
     *,
@@ -328,6 +330,7 @@ def _field_rows() -> list[tuple[str, str, str, str, str]]:
     return sorted(rows)
 
 
+@only_known
 def gpus(
     query: str = "",
     *,

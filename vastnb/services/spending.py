@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from vastnb.errors import InputError, ResponseError
+from vastnb.services.arguments import only_known
 from vastnb.services.instances.fleet import Fleet, Sight, fleet_of
 from vastnb.services.instances.labels import read_label
 from vastnb.services.instances.spending import ITEMS, midnight_before, usd_of
@@ -77,6 +78,7 @@ class _Known(NamedTuple):
     notebook: str = ""
 
 
+@only_known
 def spend(days: int = 30, *, by: By = "name", client: Client | None = None) -> pd.DataFrame:
     """What the account was charged, added up: machines of vastnb, machines of the console, and volumes.
 

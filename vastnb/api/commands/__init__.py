@@ -7,17 +7,17 @@ door shows it.
 from __future__ import annotations
 
 import argparse
-import difflib
 import inspect
 import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from vastnb.api.commands.meant import OTHER_NAMES, in_our_words, option_hint, word_hint
 from vastnb.api.commands.model import Arg, Command, Door, Text
 from vastnb.api.commands.table import COMMANDS
 from vastnb.errors import CommandError
 
-__all__ = ["COMMANDS", "Arg", "Command", "Text", "help_for", "parser_for", "run", "split_line"]
+__all__ = ["COMMANDS", "OTHER_NAMES", "Arg", "Command", "Text", "help_for", "parser_for", "run", "split_line"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,35 +46,31 @@ def run(words: Sequence[str], door: Door) -> Any:
     """
     if not words or words[0] in ("-h", "--help"):
         return help_for("", door)
-    command = COMMANDS.get(words[0])
+    word, *rest = in_our_words(words)
+    command = COMMANDS.get(word)
     if command is None or door not in command.doors:
-        raise _unknown(words[0], door)
-    rest = list(words[1:])
+        raise _unknown(word, door)
     if "--help" in rest or "-h" in rest:
         return help_for(command.word, door)
-    _check_options(command, rest)
+    _check_options(command, rest, door)
     args = parser_for(command).parse_intermixed_args(rest)
     return help_for(" ".join(args.word), door) if command.call is None else command.call(args, door)
 
 
 def _unknown(word: str, door: Door) -> CommandError:
-    known = [c.word for c in COMMANDS.values() if door in c.doors]
-    near = difflib.get_close_matches(word, known, 1, 0.5)
-    program = "%vast" if door == "notebook" else "vastnb"
-    hint = f"did you mean {program} {near[0]}?" if near else f"{program} help lists the words"
     if re.search(r"[=<>]", word):
-        hint = f"{program} search {word} ...?"
-    return CommandError(f"no such word: {word}", hint=hint)
+        program = "%vast" if door == "notebook" else "vastnb"
+        return CommandError(f"no such word: {word}", hint=f"{program} search {word} ...?")
+    return CommandError(f"no such word: {word}", hint=word_hint(word, COMMANDS, door))
 
 
-def _check_options(command: Command, words: Sequence[str]) -> None:
-    """An unknown option names its nearest; argparse alone would only say that it is unknown."""
+def _check_options(command: Command, words: Sequence[str], door: Door) -> None:
+    """An unknown option is told what was meant; argparse alone would only say that it is unknown."""
     known = [name for arg in command.args for name in arg.names if name.startswith("-")]
     for word in words:
         name = word.partition("=")[0]
         if re.fullmatch(r"--?[A-Za-z][\w-]*", name) and name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.5)
-            hint = f"did you mean {near[0]}?" if near else f"{command.word} --help lists them"
+            hint = option_hint(command, name, COMMANDS, door)
             raise CommandError(f"{command.word}: no such option: {name}", hint=hint)
 
 
@@ -96,7 +92,7 @@ def help_for(word: str, door: Door) -> Text:
     """Help on one command, or on all."""
     if not word:
         return Text(_overview(door))
-    command = COMMANDS.get(word.split(maxsplit=1)[0])
+    command = COMMANDS.get(in_our_words(word.split())[0])
     if command is None or door not in command.doors:
         raise _unknown(word, door)
     return Text(_page(command, door))

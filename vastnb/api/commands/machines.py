@@ -18,18 +18,13 @@ _FORCE = arg("--force", action="store_true", help="also a machine that vastnb di
 
 def _launch(args: argparse.Namespace, door: Door) -> Any:
     from vastnb.services.instances import launch
-    from vastnb.services.offers import search
 
     given = {
         name: value
         for name, value in vars(args).items()
         if name not in ("query", "env", "wait") and value not in (None, False)
     }
-    what: Any = _offer_id(args.query)
-    if what is None:
-        bid = args.bid_usd_per_hour is not None
-        what = search(" ".join(args.query), rental="bid" if bid else "on-demand", disk_gb=args.disk_gb or 10.0)
-    machine: Any = launch(what, env=_pairs(args.env or []), **given)
+    machine: Any = launch(_offer_id(args.query) or " ".join(args.query), env=_pairs(args.env or []), **given)
     return machine.wait() if args.wait and not args.dry_run else machine
 
 

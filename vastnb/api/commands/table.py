@@ -165,7 +165,13 @@ COMMANDS: dict[str, Command] = {
             (
                 _QUERY,
                 *_RENTAL,
-                arg("-o", "--order", default="usd_per_hour", help="columns to sort by, with - behind for descending"),
+                arg(
+                    "-o",
+                    "--order",
+                    "--sort",
+                    default="usd_per_hour",
+                    help="columns to sort by, with - behind for descending",
+                ),
                 arg("--limit", type=int, help="at most so many offers; without it, all"),
                 arg("--storage", "--disk", type=float, default=10.0, metavar="GB", help="disk that the price includes"),
                 arg(

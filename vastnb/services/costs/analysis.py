@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vastnb.errors import InputError
+from vastnb.services.arguments import only_known
 from vastnb.services.costs.derived import about_of, derived, kept, labels, need, numbers
 from vastnb.services.costs.quoting import LEAST_DISK_GB, Job, hours_left, job_of, priced
 
@@ -279,6 +280,7 @@ def _without_rate(offers: pd.DataFrame) -> list[str]:
     return [f"{len(offers):,} offers left out, no rate for {', '.join(models[:_NAMED_IN_NOTES])}{more}"]
 
 
+@only_known
 def compare(offers: pd.DataFrame, *, by: str | Sequence[str] = _MODEL, to: str | None = None) -> pd.DataFrame:
     """Price, speed and value of groups of offers, each beside one of them.
 

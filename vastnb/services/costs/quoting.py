@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from vastnb.errors import InputError
+from vastnb.services.arguments import only_known
 from vastnb.services.session import current
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Quote(BaseModel):
         return "\n".join([*lines, *self.uncertain])
 
 
+@only_known
 def quote(
     what: pd.DataFrame | pd.Series | int,
     *,

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from vastnb.errors import InputError, NewerStateError, StateError
+from vastnb.services.arguments import only_known
 from vastnb.services.history.figures import database
 from vastnb.services.history.packing import pack
 from vastnb.services.history.store import Store, pinned, require, store_of
@@ -47,6 +48,7 @@ from runs group by offer_id, rental, disk_gb, run order by from_at, offer_id, re
 """
 
 
+@only_known
 def history(
     gpu_name: str | Sequence[str] = "",
     *,

@@ -10,9 +10,8 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from vastnb.errors import (
     VastError,
 )  # fmt: skip
 from vastnb.services import budget
+from vastnb.services.arguments import unknown_argument
 from vastnb.services.costs import Job, Quote, differences, quote_of_row, quotes_of
 from vastnb.services.instances.fleet import Fleet, Sight, fleet_of
 from vastnb.services.instances.handle import Instance
@@ -38,13 +38,14 @@ from vastnb.services.instances.spec import LaunchSpec, check_name, spec_of
 from vastnb.services.instances.terms import Plan, Terms, plan_of, terms_of
 from vastnb.services.journal import Rental, notebook_of_kernel
 from vastnb.vast.client import FIRST_SANDBOX_ID
+from vastnb.vast.query import DEFAULT_DISK_GB, DEFAULT_ORDER
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from vastnb.vast.client import Client
 
-__all__ = ["launch", "parted"]
+__all__ = ["launch", "offers_for", "parted"]
 
 _OFFERS_TRIED = 5
 _OTHER_KERNEL_S = 0.2
@@ -75,7 +76,7 @@ class _Wish:
 
 
 def launch(
-    what: Quote | pd.Series | pd.DataFrame | int,
+    what: Quote | pd.Series | pd.DataFrame | int | str,
     *,
     name: str = "",
     new: bool = False,
@@ -94,7 +95,7 @@ def launch(
     ----------
     what
         A `Quote` or a row of `vastnb.quote`'s frame (the price is then fixed), an offer's row or id, or a frame of either: of a
-        frame the first offer that is to be had.
+        frame the first offer that is to be had. Text is conditions of a search: the cheapest that meets them.
     name
         What the machine is called from now on, on every computer.
     new
@@ -134,7 +135,21 @@ def launch(
     True
     """
     job = {"hours": hours, "download_gb": download_gb, "upload_gb": upload_gb}
-    return launch_on(fleet_of(client), what, name=name, new=new, dry_run=dry_run, **job, **wanted)
+    offers = offers_for(what, wanted, client=client)
+    return launch_on(fleet_of(client), offers, name=name, new=new, dry_run=dry_run, **job, **wanted)
+
+
+def offers_for(
+    what: Any, wanted: Mapping[str, Any], *, order: str = DEFAULT_ORDER, client: Client | None = None
+) -> Any:
+    """`what`, or the offers that meet it if it is text: with the disk, and for the bid, that are `wanted`."""
+    if not isinstance(what, str):
+        return what
+    from vastnb.services.offers import search
+
+    rental = "on-demand" if wanted.get("bid_usd_per_hour") is None else "bid"
+    disk_gb = wanted.get("disk_gb") or DEFAULT_DISK_GB
+    return search(what, rental=rental, disk_gb=disk_gb, order=order, client=client)
 
 
 def launch_on(
@@ -205,9 +220,9 @@ def parted(wanted: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict
         `launch` has no such argument.
     """
     given = {argument: value for argument, value in wanted.items() if value is not None}
-    for unknown in sorted(set(given) - _SPEC - _TERMS - _JOB):
-        near = difflib.get_close_matches(unknown, [*_SPEC, *_TERMS, *_JOB, "name", "new", "dry_run"], 1, 0.5)
-        raise InputError(f"launch has no argument {unknown}", hint=f"did you mean {near[0]}?" if near else None)
+    known = _SPEC | _TERMS | _JOB
+    if not known.issuperset(given):
+        raise unknown_argument("launch", min(set(given) - known), known | {"name", "new", "dry_run"})
     runs, ends, job = ({n: v for n, v in given.items() if n in kind} for kind in (_SPEC, _TERMS, _JOB))
     return runs, ends, job
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vastnb.errors import InputError
 from vastnb.services.instances.fleet import fleet_of
 from vastnb.services.instances.handle import Instance
-from vastnb.services.instances.launching import launch
+from vastnb.services.instances.launching import launch, offers_for
 
 if TYPE_CHECKING:
     from vastnb.vast.client import Client
@@ -64,17 +64,7 @@ def rent(
     """
     if wanted.get("dry_run"):
         raise InputError("rent has no dry_run", hint="vastnb.launch(..., dry_run=True)")
-    from vastnb.services.offers import search
-
-    bid = wanted.get("bid_usd_per_hour") is not None
-    if isinstance(what, str):
-        what = search(
-            what,
-            rental="bid" if bid else "on-demand",
-            disk_gb=wanted.get("disk_gb") or 10.0,
-            order=order,
-            client=client,
-        )
+    what = offers_for(what, wanted, order=order, client=client)
     machine = launch(what, client=client, **wanted)
     assert isinstance(machine, Instance)
     try:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vastnb.errors import QueryError
+from vastnb.vast.query.names import gpu_canonical
 
 __all__ = ["OPERATORS", "Clause", "scan"]
 
@@ -115,7 +116,10 @@ def _one_value(text: str, name: str, operator: re.Match[str], end: int) -> Query
 def _no_operator(text: str, name: re.Match[str]) -> QueryError:
     rest = text[name.end() : name.end() + 20].strip()
     hint = "write a condition such as num_gpus>=2"
-    if name[0].lower() == "or":
+    gpu = gpu_canonical(name[0]) or gpu_canonical(text[name.start() :])
+    if gpu is not None:
+        hint = f'did you mean gpu_name="{gpu}"?'
+    elif name[0].lower() == "or":
         hint = "all conditions must hold; for one of several values: gpu_name in [RTX_4090,RTX_3090]"
     elif name.start() > 0 and not rest.startswith(tuple("=<>!")):
         hint = 'a value with blanks needs quotes or underscores: gpu_name="RTX 4090" or gpu_name=RTX_4090'

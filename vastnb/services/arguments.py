@@ -1,0 +1,62 @@
+"""Arguments of public functions: a name that a function has not is refused with the one that was meant."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Callable, Collection
+from typing import ParamSpec, TypeVar
+
+from vastnb.errors import InputError
+
+__all__ = ["only_known", "unknown_argument"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_INSTEAD = {
+    "bid": 'rental="bid"',
+    "disk": "disk_gb",
+    "hours": "vastnb.quote(..., hours=...)",
+    "interruptible": 'rental="bid"',
+    "n": "limit",
+    "sort": "order",
+    "sort_by": "order",
+    "storage": "disk_gb",
+}
+"""Names that other programs have for it, and ours."""
+
+
+def only_known(function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, which answers an argument that it has not with an `InputError` instead of Python's ``TypeError``."""
+    code = function.__code__
+    known = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not known.issuperset(kwargs):
+            raise unknown_argument(function.__name__, min(set(kwargs) - known), known)
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def unknown_argument(function: str, name: str, known: Collection[str]) -> InputError:
+    """The error for an argument that `function` has not."""
+    meant = _meant(name, known)
+    return InputError(f"{function} has no argument {name}", hint=f"did you mean {meant}?" if meant else None)
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), 1, 0.75)
+    if near or (name in _INSTEAD and _INSTEAD[name] in known):
+        return near[0] if near else _INSTEAD[name]
+    if "query" in known and _is_field(name):
+        return f'"{name}=..." in the query'
+    return _INSTEAD.get(name) or next(iter(difflib.get_close_matches(name, sorted(known), 1, 0.5)), "")
+
+
+def _is_field(name: str) -> bool:
+    from vastnb.vast.types import asked_as
+
+    return name in asked_as()
