@@ -135,7 +135,7 @@ def test_the_python_blocks_run(path: Path, ip: Any, capsys: Any) -> None:
 def test_nearly_all_blocks_run() -> None:
     text = "".join(path.read_text("utf-8") for path in PAGES)
     assert text.count("```python") == len(GENERATE.BLOCK.findall(text))
-    assert text.count("<!-- not run: ") <= 1
+    assert sum("<!-- not run: " in comments for comments, *_ in GENERATE.BLOCK.findall(text)) <= 1
 
 
 def test_no_block_is_of_a_language_that_no_test_knows() -> None:
