@@ -117,6 +117,7 @@ WHOSE = {
     "faults": "What `%vast sandbox --fault list` returns.",
     "history": "What `vastnb.history` and `%vast history` return.",
     "machine life": "What `vastnb.history(machine=...)` and `%vast history --machine` return: one row for each time that an offer kept its price.",
+    "alerts": "What `vastnb.alerts` and `%vast watch price` return.",
     "samples": "What `vastnb.sample` returns.",
     "snapshots": "What `vastnb.import_history` returns, and the Parquet files below `snapshots/`: one row an answer of the service.",
     "observations": "The Parquet files below `offers/`: one row an offer in an answer. See [prices over time](history.md).",

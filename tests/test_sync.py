@@ -214,19 +214,19 @@ def test_of_several_watchers_one_looks_and_another_goes_on(there: Yard, make_wat
         for watcher in watchers:
             watcher.turn()
         now[0] += 30
-    assert [watcher.is_leader for watcher in watchers] == [True, False, False]
+    assert [watcher.lease.is_mine for watcher in watchers] == [True, False, False]
     assert there.sandbox.requests("/instances/") == 4
 
     now[0] += 31  # the first is suspended
     for watcher in watchers[1:]:
         watcher.turn()
-    assert [watcher.is_leader for watcher in watchers[1:]] == [True, False]
+    assert [watcher.lease.is_mine for watcher in watchers[1:]] == [True, False]
     watchers[0].turn()
-    assert not watchers[0].is_leader
+    assert not watchers[0].lease.is_mine
 
-    watchers[1].release()
+    watchers[1].lease.release()
     assert watchers[2].turn() == 30
-    assert watchers[2].is_leader
+    assert watchers[2].lease.is_mine
 
 
 PROGRAM = """
@@ -240,7 +240,7 @@ url, key, folder = sys.argv[1:]
 client = Client(Settings(url=url, api_key=key, pacing="off"), cache_folder=Path(folder))
 watcher = Watcher(Fleet(client), Bus(queue_of(client)))
 watcher.turn()
-print(watcher.is_leader, flush=True)
+print(watcher.lease.is_mine, flush=True)
 sys.stdin.read()
 """
 
@@ -254,14 +254,14 @@ def test_when_the_one_that_looks_is_killed_another_takes_over_at_once(
         assert leader.stdout is not None
         assert leader.stdout.readline() == "True\n"
         other.turn()
-        assert not other.is_leader
+        stands_by = not other.lease.is_mine
         leader.kill()
         leader.wait()
     machine = rented(there, kernel)
 
     other.turn()
 
-    assert other.is_leader
+    assert (stands_by, other.lease.is_mine) == (True, True)
     rows = queue_of(kernel.client).rows()
     assert sorted((row["kind"], row["subject"]) for row in rows) == [
         ("instance.created", str(machine.id)), ("instance.running", str(machine.id)),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vastnb.infra.config import Settings
     from vastnb.sandbox import Sandbox
     from vastnb.services import handlers
+    from vastnb.services.alerts import alert, alerts, drop_alert
     from vastnb.services.catalogue import show
     from vastnb.services.costs import Quote, cheapest_for, compare, frontier, quote, sensitivity, usd_per_job
     from vastnb.services.events import Event, events, on
@@ -45,12 +46,15 @@ __all__ = [
     "Sandbox",
     "Settings",
     "__version__",
+    "alert",
+    "alerts",
     "audit",
     "cache_info",
     "calls",
     "cheapest_for",
     "clear_cache",
     "compare",
+    "drop_alert",
     "errors",
     "events",
     "fields",
@@ -94,6 +98,7 @@ _HOMES = {
     "Sandbox": "vastnb.sandbox",
     "Settings": "vastnb.infra.config",
     "__version__": "vastnb.version",
+    **dict.fromkeys(("alert", "alerts", "drop_alert"), "vastnb.services.alerts"),
     "cache_info": "vastnb.services.usage",
     "clear_cache": "vastnb.services.usage",
     "calls": "vastnb.services.usage",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vastnb.vast.types.columns import Column
 
-__all__ = ["EVENTS", "NOTIFICATION_TYPES", "WEBHOOKS"]
+__all__ = ["ALERTS", "EVENTS", "NOTIFICATION_TYPES", "WEBHOOKS"]
 
 EVENTS: tuple[Column, ...] = (
     Column("event_id", "str", "its own; the same never comes twice"),
@@ -19,6 +19,19 @@ EVENTS: tuple[Column, ...] = (
     Column("data", "str", "all that is known, JSON"),
 )
 """Columns of `vastnb.events`."""
+
+ALERTS: tuple[Column, ...] = (
+    Column("name", "str", "its own; its query if no other was given", head="Alert", form="long"),
+    Column("query", "str", "what is looked for"),
+    Column("below_usd_per_hour", "float64", "the price that is told of", "$/h", head="At most", form=".3f"),
+    Column("usd_per_hour", "float64", "the cheapest at the last look", "$/h", head="Cheapest", form=".3f"),
+    Column("reached", "boolean", "whether the price was reached, and not missed since", head="Reached"),
+    Column("times", "Int64", "how often it was told of", head="Times told", form="d"),
+    Column("rental", "str", "on-demand, bid or reserved", head="Rental"),
+    Column("disk_gb", "float64", "disk that the price includes", "GB"),
+    Column("looked_at", "datetime64[us, UTC]", "when that was, by the service's clock", "UTC", head="Looked at"),
+)
+"""Columns of `vastnb.alerts`."""
 
 WEBHOOKS: tuple[Column, ...] = (
     Column("webhook_id", "Int64", "its number", head="Webhook", form="d"),

@@ -14,7 +14,7 @@ from vastnb.vast.types.catalogue import (
     VOLUMES,
 )
 from vastnb.vast.types.columns import OFFERS, Column, number
-from vastnb.vast.types.happened import EVENTS, NOTIFICATION_TYPES, WEBHOOKS
+from vastnb.vast.types.happened import ALERTS, EVENTS, NOTIFICATION_TYPES, WEBHOOKS
 from vastnb.vast.types.observed import HISTORY, MACHINE_LIFE, OBSERVATIONS, SAMPLES, SNAPSHOTS
 from vastnb.vast.types.paid import RECONCILED, SPENT_BY_CONTRACT, SPENT_BY_DAY, SPENT_BY_GROUP
 from vastnb.vast.types.rented import AUDIT, INSTANCES
@@ -159,6 +159,7 @@ KINDS: dict[str, tuple[Column, ...]] = {
     "ssh-keys": SSH_KEYS,
     "user": ACCOUNT,
     "events": EVENTS,
+    "alerts": ALERTS,
     "webhooks": WEBHOOKS,
     "notification types": NOTIFICATION_TYPES,
     "history": HISTORY,

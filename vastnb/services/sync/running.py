@@ -1,0 +1,146 @@
+"""The part of this process: one watcher and one sampler for the session in force, each in a thread of its own."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from vastnb.errors import InputError, VastError
+from vastnb.services import session
+from vastnb.services.events import Bus, Event, default_bus
+from vastnb.services.instances.fleet import Fleet, fleet_of
+from vastnb.services.sync.sampler import Sampler, has_work
+from vastnb.services.sync.watcher import INTERVAL_S, Watcher
+
+log = logging.getLogger("vastnb.sync")
+
+__all__ = ["look_now", "stop_watching", "watch"]
+
+_SHORTEST_S, _LONGEST_S = 2.0, 3600.0
+_JOIN_S = 5.0
+
+
+class _Running(NamedTuple):
+    watcher: Watcher
+    bus: Bus
+    threads: tuple[threading.Thread, ...]
+    stopping: threading.Event
+
+    def stop(self) -> None:
+        """End it; a request that is on its way is not waited for longer than some seconds."""
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(_JOIN_S)
+
+
+_running: _Running | None = None
+_lock = threading.Lock()
+
+
+def watch(
+    *,
+    interval_s: float = INTERVAL_S,
+    tell: Callable[[Event], object] = lambda event: None,  # noqa: ARG005
+    patient: bool = False,
+) -> Watcher:
+    """Watch the machines of the session in force, and the market by the plan, from now on, in the background; what changes becomes events.
+
+    If a kernel or daemon of the user watches already, this one only stands by. What there is when it returns is what later looks
+    are compared with.
+
+    Parameters
+    ----------
+    interval_s
+        How long from look to look at the machines, 2 to 3600.
+    tell
+        Told of each event that is published here.
+    patient
+        Whether to go on if the first look fails for a reason that may pass.
+
+    Raises
+    ------
+    VastError
+        The first look failed.
+    """
+    import pandas as pd  # noqa: F401  # in the cell: imported in a thread it would show every frame as in a terminal
+
+    global _running
+    if not _SHORTEST_S <= interval_s <= _LONGEST_S:
+        raise InputError(f"interval_s must be {_SHORTEST_S:g} to {_LONGEST_S:g}, got {interval_s!r}")
+    bus = default_bus()
+    with _lock:
+        before = _running
+        if before is not None and before.bus is bus and before.threads[0].is_alive():
+            return before.watcher
+        fleet = fleet_of()
+        watcher = Watcher(fleet, bus, interval_s=interval_s, tell=tell)
+        _first_look(watcher, fleet, patient=patient)
+        _running = _started(watcher, Sampler(fleet.client, bus, tell=tell), bus)
+    if before is not None:
+        before.stopping.set()
+    return watcher
+
+
+def _first_look(watcher: Watcher, fleet: Fleet, *, patient: bool) -> None:
+    _require_work(fleet, watcher.bus)
+    try:
+        watcher.look_in_turn()
+    except VastError as error:
+        if not (patient and error.retryable):
+            watcher.lease.release()
+            raise
+        log.warning("the watcher could not look yet: %s", error)
+
+
+def _require_work(fleet: Fleet, bus: Bus) -> None:
+    """Without a key there are no machines; then the market must be asked for, or else the error says what is missing."""
+    if fleet.client.settings.api_key is None and not has_work(bus.queue):
+        fleet.look()
+
+
+def _started(watcher: Watcher, sampler: Sampler, bus: Bus) -> _Running:
+    stopping = threading.Event()
+    threads = (
+        threading.Thread(target=watcher.run, args=(stopping, watcher.interval_s), name="vastnb-watcher", daemon=True),
+        threading.Thread(target=sampler.run, args=(stopping, watcher.lease), name="vastnb-sampler", daemon=True),
+    )
+    for thread in threads:
+        thread.start()
+    return _Running(watcher, bus, threads, stopping)
+
+
+def look_now() -> list[Event]:
+    """Look once at the machines, and at the market by the plan, whether or not somebody watches; wait for the handlers of this process.
+
+    Returns
+    -------
+    list of Event
+        What is new. The first look of all only remembers.
+
+    Raises
+    ------
+    VastError
+        Something could not be looked at.
+    """
+    fleet, bus = fleet_of(), default_bus()
+    _require_work(fleet, bus)
+    found = Watcher(fleet, bus).look()
+    if has_work(bus.queue):
+        found += Sampler(session.current().client, bus).look()
+    bus.wait()
+    return found
+
+
+@atexit.register
+def stop_watching() -> bool:
+    """Watch no more in this kernel; whether it did."""
+    global _running
+    with _lock:
+        before, _running = _running, None
+    if before is None:
+        return False
+    before.stop()
+    return True
