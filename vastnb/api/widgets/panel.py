@@ -152,6 +152,11 @@ class Panel(anywidget.AnyWidget):
         self._kept = self._snapshot()
         return {**data, "text/plain": self._kept.text, "text/html": self._kept.html}, *(more or [{}])
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether it was put into a notebook."""
+        return self._kept is not None
+
     def _ipython_display_(self) -> None:
         """Shown under a name, so that the snapshot can be replaced later."""
         self._publish(update=False)
