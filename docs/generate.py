@@ -99,6 +99,7 @@ WHOSE = {
         kind: f'What `vastnb.show("{kind}")` and `%vast show {kind}` return.'
         for kind in ("templates", "benchmarks", "metrics", "trends", "locations", "volumes", "ssh-keys", "user")
     },
+    "jobs": "What `Instance.jobs` and `%vast jobs` return.",
     "calls": "What `vastnb.calls()` and `%vast calls --all` return.",
     "call summary": "What `vastnb.calls(summary=True)` and `%vast calls` return.",
     "quotes": "What `vastnb.quote` returns for a frame, and `%vast quote` for a query.",

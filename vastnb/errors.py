@@ -21,7 +21,10 @@
     │   ├── NotRunningError     it does not run, and will not by itself
     │   ├── WaitTimeoutError    it was not ready in time
     │   ├── DestroyUncertainError   it could not be seen that it is gone
-    │   └── NotOursError        it was not made by vastnb, and ``force`` was not said
+    │   ├── NotOursError        it was not made by vastnb, and ``force`` was not said
+    │   ├── ReachError          it could not be reached by ssh, or the connection was lost
+    │   ├── CopyError           files were not copied, or not whole
+    │   └── CellError           a cell failed on it, or could not run there
     └── ApiError                the service was asked
         ├── NetworkError        no answer came
         │   └── AnswerTimeoutError
@@ -50,8 +53,10 @@ __all__ = [
     "ApiError",
     "AuthError",
     "BudgetError",
+    "CellError",
     "CommandError",
     "ConfigError",
+    "CopyError",
     "DestroyUncertainError",
     "EndpointGoneError",
     "InputError",
@@ -73,6 +78,7 @@ __all__ = [
     "QueryError",
     "QuotaError",
     "RateLimitError",
+    "ReachError",
     "ResponseError",
     "SandboxOfferError",
     "ServerError",
@@ -345,6 +351,62 @@ class NotOursError(MachineError):
 
     code = "not_ours"
     default_hint = "force=True (or --force) touches it all the same"
+
+
+class ReachError(MachineError):
+    """The machine could not be reached by ssh, or the connection was lost.
+
+    `code` says more: ``no_program`` (ssh or rsync is missing here), ``host_key`` (another one than before), ``key_refused``,
+    ``unreachable`` (no answer), ``lost``.
+    """
+
+    code = "unreachable"
+
+
+class CopyError(MachineError):
+    """Files were not copied, or not whole; what arrived stays, and the same call goes on from there.
+
+    `code` says more: ``disk_full``, ``changed`` (while they were copied), ``refused`` (missing, or not to be read or written).
+
+    Parameters
+    ----------
+    message
+        What was expected, and what is.
+    files
+        Those concerned, as far as they are known.
+    """
+
+    code = "copy"
+    default_hint = "run it again: it goes on where it was"
+    files: tuple[str, ...] = ()
+
+
+class CellError(MachineError):
+    """A cell failed on a machine, or could not run there.
+
+    `code` says more: ``cell`` (it raised), ``interrupted``, ``left`` (it may run on there), ``not_carried`` (a value that was to
+    come or go), ``kernel_gone`` (its Python ended), ``no_python``, ``no_ipykernel``.
+
+    Parameters
+    ----------
+    message
+        What it raised, and where.
+    ename
+        The name of the exception's class there.
+    evalue
+        The exception's own words.
+    traceback
+        As the machine's Python shows it; ``%tb`` shows it here.
+    """
+
+    code = "cell"
+    ename: str = ""
+    evalue: str = ""
+    traceback: tuple[str, ...] = ()
+
+    def _render_traceback_(self) -> list[str]:
+        """As any other error; with ``%tb`` what the machine's Python says of it."""
+        return list(self.traceback) if self._shown and self.traceback else super()._render_traceback_()
 
 
 class ApiError(VastError):

@@ -14,3 +14,5 @@ announce: Callable[[Any], None] | None = None
 """Told of each wait before it (a `vastnb.infra.calls.Wait`)."""
 show_progress: Callable[[Any], None] | None = None
 """Told how far a machine is (a `vastnb.services.instances.Progress`)."""
+show_output: Callable[[str, str], None] | None = None
+"""Told ``stdout`` or ``stderr``, and what a command on a machine has just printed there."""

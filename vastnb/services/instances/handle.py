@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from vastnb.errors import (
     ApiError,
@@ -12,7 +12,6 @@ from vastnb.errors import (
     DestroyUncertainError,
     InputError,
     MachineError,
-    NotFoundError,
     NotOursError,
     NotRunningError,
     WaitTimeoutError,
@@ -20,11 +19,12 @@ from vastnb.errors import (
 from vastnb.services import notices
 from vastnb.services.budget import Cost
 from vastnb.services.instances.labels import Label, read_label, write_label
-from vastnb.services.instances.looks import Progress, card_of, per_hour
-from vastnb.services.instances.spending import Bill, bill_of, usd_per_hour_now
-from vastnb.services.instances.states import Phase, phase_of, verdict
+from vastnb.services.instances.looks import Progress, per_hour
+from vastnb.services.instances.spending import Bill, bill_of
+from vastnb.services.instances.states import phase_of, verdict
+from vastnb.services.instances.working import Working
 from vastnb.services.journal import Rental
-from vastnb.vast.render import Card, card_html, card_text, plain
+from vastnb.vast.render import plain
 from vastnb.vast.types.records import InstanceRecord
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _LOOKS_S = (0, 1, 2, 4, 8, 15, 30)
 _OVERBID = 1.02
 
 
-class Instance:
+class Instance(Working):
     """A rented machine. `vastnb.launch` and `vastnb.instance` give one.
 
     Attributes are what was last seen (`seen_at`); `refresh` looks again.
@@ -57,93 +57,10 @@ class Instance:
         plan: Plan | None = None,
         again: Callable[[float], Instance] | None = None,
     ) -> None:
-        self._fleet, self._record, self._row, self._now = fleet, record, row, now
+        super().__init__(fleet, record, row, now, plan=plan)
         self._again = again
-        self.plan = plan
-        """What was agreed, where this kernel rented it."""
-        self.id: int = record.id if record is not None else _id_of(row)
-
-    # -------------------------------------------------------- what was last seen
-
-    @property
-    def name(self) -> str:
-        """What it is called; empty if it was given no name."""
-        return self._row.name if self._row is not None else ""
-
-    @property
-    def record(self) -> InstanceRecord | None:
-        """What the service tells of it; None while it is not listed yet, and when it is gone."""
-        return self._record
-
-    @property
-    def state(self) -> Phase | str:
-        """What it does, in one word: running, loading, stopped, outbid, gone ..."""
-        if self._record is None:
-            return "gone" if self._row is not None and self._row.state == "ended" else "provisioning"
-        return phase_of(self._record, was_stopped=self._row is not None and self._row.was_stopped)
-
-    @property
-    def seen_at(self) -> datetime:
-        """The service's clock when it was last looked at."""
-        return datetime.fromtimestamp(self._now, UTC)
-
-    @property
-    def usd_per_hour(self) -> float | None:
-        """What it costs an hour as it is now; None if its price is not known."""
-        if self._record is None:
-            return self._row.usd_per_hour if self._row is not None and self._row.state != "ended" else 0.0
-        return usd_per_hour_now(self._record, phase_of(self._record))
-
-    @property
-    def ends_at(self) -> datetime | None:
-        """When it ends itself; None if nothing ends it."""
-        ends = self._row.ends_at if self._row is not None else None
-        return None if ends is None else datetime.fromtimestamp(ends, UTC)
-
-    @property
-    def label(self) -> str:
-        """The text that was given with it."""
-        label = read_label(self._record.label) if self._record is not None else None
-        return label.text if label is not None else (self._record.label or "" if self._record is not None else "")
-
-    @property
-    def ssh_command(self) -> str | None:
-        """How to reach it by ssh, or None while it cannot be."""
-        record = self._record
-        if record is None or record.ssh_host is None or record.ssh_port is None:
-            return None
-        return f"ssh -p {record.ssh_port} root@{record.ssh_host}"
-
-    def __repr__(self) -> str:
-        return card_text(self._card())
-
-    def _repr_html_(self) -> str:
-        return card_html(self._card())
-
-    def _card(self) -> Card:
-        return card_of(self, self._row.most_usd if self._row is not None else None)
 
     # -------------------------------------------------------- looking
-
-    def refresh(self) -> Self:
-        """Look again; itself.
-
-        Raises
-        ------
-        NotFoundError
-            It is gone.
-        """
-        record, seen_at = self._fleet.machines.get(self.id)
-        self._now = seen_at.timestamp()
-        self._record = record if record is not None else (self._record if self._may_lag() else None)
-        if record is None and not self._may_lag():
-            self._note(state="ended")
-            raise NotFoundError(f"machine {self.id} is gone")
-        return self
-
-    def _may_lag(self) -> bool:
-        """A machine that was just made may not be shown yet."""
-        return self._row is not None and self._now - self._row.sent_at < 60
 
     def bill(self) -> Bill:
         """What was charged for it so far, by item."""
@@ -403,13 +320,3 @@ class Instance:
         self._fleet.machines.change(self.id, label=text)
         if self._record is not None:
             self._record = self._record.model_copy(update={"label": text})
-
-    def _note(self, **changes: Any) -> None:
-        if self._row is not None:
-            self._row = self._fleet.journal.update(self._row.token, **changes)
-
-
-def _id_of(row: Rental | None) -> int:
-    if row is None or row.instance_id is None:
-        raise MachineError("a machine without an id")
-    return row.instance_id

@@ -9,6 +9,7 @@ from vastnb.services.instances.fleet import Fleet, Sight, fleet_of
 from vastnb.services.instances.spending import usd_per_hour_now
 from vastnb.services.instances.states import Phase, phase_of
 from vastnb.services.journal import Rental
+from vastnb.services.remote import address_of
 from vastnb.vast.render import plain
 from vastnb.vast.types.records import InstanceRecord
 
@@ -125,7 +126,7 @@ def _row(record: InstanceRecord, rental: Rental | None, sight: Sight) -> dict[st
         "ours": rental is not None,
         "rental": "bid" if record.is_bid else "on-demand",
         "status_msg": plain(record.status_msg or ""),
-        "ssh": None if record.ssh_host is None else f"ssh -p {record.ssh_port} root@{record.ssh_host}",
+        "ssh": None if (address := address_of(record)) is None else " ".join(address.words),
         "started_at": _moment(record.start_date),
         "host_ends_at": _moment(record.end_date),
         "seen_at": sight.listing.seen_at,

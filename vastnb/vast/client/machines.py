@@ -91,6 +91,14 @@ class Machines:
         """Restart the container; its disk stays."""
         self.client.told("reboot", at=instance_id, json={})
 
+    def register_key(self, public_key: str) -> None:
+        """Let a public ssh key in to every machine that is rented from now on."""
+        self.client.told("create ssh-key", json={"ssh_key": public_key})
+
+    def attach_key(self, instance_id: int, public_key: str) -> None:
+        """Let a public ssh key in to one machine."""
+        self.client.told("attach ssh-key", at=instance_id, json={"ssh_key": public_key})
+
     def destroy(self, instance_id: int) -> None:
         """Ask for the end of a machine and its disk. One that is not there is no error: only a list shows what is."""
         try:

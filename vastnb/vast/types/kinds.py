@@ -17,7 +17,7 @@ from vastnb.vast.types.columns import OFFERS, Column, number
 from vastnb.vast.types.happened import ALERTS, EVENTS, NOTIFICATION_TYPES, WEBHOOKS
 from vastnb.vast.types.observed import HISTORY, MACHINE_LIFE, OBSERVATIONS, SAMPLES, SNAPSHOTS
 from vastnb.vast.types.paid import RECONCILED, SPENT_BY_CONTRACT, SPENT_BY_DAY, SPENT_BY_GROUP
-from vastnb.vast.types.rented import AUDIT, INSTANCES
+from vastnb.vast.types.rented import AUDIT, INSTANCES, JOBS
 
 __all__ = ["GPUS", "KINDS"]
 
@@ -131,6 +131,7 @@ SELFCHECK: tuple[Column, ...] = (
 KINDS: dict[str, tuple[Column, ...]] = {
     "selfcheck": SELFCHECK,
     "audit": AUDIT,
+    "jobs": JOBS,
     "instances": INSTANCES,
     "spending groups": SPENT_BY_GROUP,
     "spending days": SPENT_BY_DAY,

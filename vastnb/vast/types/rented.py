@@ -49,3 +49,15 @@ AUDIT: tuple[Column, ...] = (
     Column("ends_at", "datetime64[us, UTC]", "when it ends itself; NA if nothing ends it", "UTC"),
 )
 """Columns of `vastnb.audit`."""
+
+JOBS: tuple[Column, ...] = (
+    Column("job_id", "str", "its name", head="Job"),
+    Column("state", "str", "running, done, failed (its exit status is not 0), stopped, or lost (the machine was started anew)", head="State"),
+    Column("code", "Int64", "exit status; NA while it runs, and if it is not known", head="Status", form="d"),
+    Column("command", "str", "what it runs", head="Command", form="long"),
+    Column("began_at", "datetime64[us, UTC]", "the machine's clock when it began", "UTC", head="Began"),
+    Column("ended_at", "datetime64[us, UTC]", "the machine's clock when it ended", "UTC", head="Ended"),
+    Column("stdout_bytes", "Int64", "what it printed so far", "bytes", head="Printed", form=",d"),
+    Column("stderr_bytes", "Int64", "of errors", "bytes"),
+)  # fmt: skip
+"""Columns of `Instance.jobs`."""

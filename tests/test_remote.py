@@ -1,0 +1,351 @@
+"""Commands on a machine, against a real ssh server: what they print, how they end, and that broken connections lose nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from remote_ground import Cutter, Ground, ground, processes, until
+
+from vastnb.errors import (
+    CopyError,
+    InputError,
+    MachineError,
+    NotFoundError,
+    NotRunningError,
+    ReachError,
+    WaitTimeoutError,
+)
+from vastnb.services.instances.launching import launch_on
+from vastnb.services.remote import Address, Connection, address_of
+from vastnb.vast.types.records import InstanceRecord
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """A machine that the tests of this file share: each uses files of its own on it."""
+    with ground(tmp_path_factory.mktemp("ground")) as made:
+        yield made
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Ground]:
+    """A machine of the test's own, to be stopped or spoiled."""
+    with ground(tmp_path) as made:
+        yield made
+
+
+def left(shared: Ground) -> list[str]:
+    """The jobs that the machine keeps."""
+    return [path.name for path in (shared.home / ".vastnb" / "jobs").glob("*")]
+
+
+# Commands.
+
+
+def test_a_command_gives_status_output_errors_and_tells_both_as_they_come(shared: Ground) -> None:
+    heard: list[tuple[str, str]] = []
+    shared.machine.run("mkdir -p 'some folder'")
+    done = shared.machine.run(
+        "pwd; echo it\\'s no >&2\nexit 3", cwd="some folder", on_output=lambda *told: heard.append(told)
+    )
+    assert (done.code, done.stdout, done.stderr) == (3, f"{shared.home}/some folder\n", "it's no\n")
+    assert sorted(heard) == [("stderr", done.stderr), ("stdout", done.stdout)]
+    assert repr(done).startswith("exit status 3 after ")
+
+
+def test_it_has_the_variables_of_its_container_and_our_umask_is_not_its(shared: Ground) -> None:
+    done = shared.machine.run("umask; echo $CONTAINER_ID; cat")
+    umask = os.umask(0o22)
+    os.umask(umask)
+    assert done.stdout == f"{umask:04o}\n{shared.machine.id}\n"
+
+
+def test_a_folder_that_is_not_there_is_the_commands_failure(shared: Ground) -> None:
+    done = shared.machine.run("echo never", cwd="/no/such folder")
+    assert (done.code, done.stdout, done.stderr) == (1, "", "there is no folder /no/such folder\n")
+
+
+def test_much_output_is_whole_in_a_file_and_bounded_in_memory(shared: Ground) -> None:
+    done = shared.machine.run("seq 1 2000000")
+    assert done.stdout_file is not None
+    assert done.stdout_file.read_bytes() == b"".join(b"%d\n" % n for n in range(1, 2_000_001))
+    assert len(done.stdout) < 250_000 and done.stdout.startswith("1\n2\n") and done.stdout.endswith("\n2000000\n")
+    assert str(done.stdout_file) in done.stdout and str(done.stdout_file) in repr(done)
+    assert done.stdout_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_output_that_is_no_text_is_whole_in_a_file(shared: Ground) -> None:
+    data = bytes(range(256)) * 300
+    (shared.home / "binary").write_bytes(data)
+    done = shared.machine.run("cat binary")
+    assert done.stdout_file is not None and done.stdout_file.read_bytes() == data
+    assert isinstance(done.stdout, str)
+
+
+def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(shared: Ground) -> None:
+    with pytest.raises(WaitTimeoutError, match=r"did not end in 0.5 s. It was ended there") as caught:
+        shared.machine.run("sleep 1234.5 & sleep 1234.5; echo never", timeout_s=0.5)
+    assert not processes("sleep 1234.5")
+    assert "detach=True" in str(caught.value.hint)
+
+
+def test_ctrl_c_ends_it_there(shared: Ground) -> None:
+    def interrupt(stream: str, text: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        shared.machine.run("echo up; sleep 2345.5 & sleep 2345.5", on_output=interrupt)
+    assert caught.value.__notes__ == ["It was ended there."]
+    assert not processes("sleep 2345.5")
+
+
+@pytest.mark.parametrize("command", ["", " \n", "echo \0", "x" * 200_000])
+def test_what_is_no_command_is_refused_here(shared: Ground, command: str) -> None:
+    with pytest.raises(InputError):
+        shared.machine.run(command)
+
+
+def test_a_machine_that_cannot_keep_a_job_says_so(own: Ground) -> None:
+    (own.home / ".vastnb").touch()
+    with pytest.raises(CopyError, match="cannot be written: is the disk full") as caught:
+        own.machine.run("true")
+    assert caught.value.code == "disk_full"
+
+
+# Jobs.
+
+
+def test_a_detached_job_is_there_for_any_later_kernel(shared: Ground) -> None:
+    job = shared.machine.run(
+        "echo one; while [ ! -f go ]; do sleep 0.02; done; echo two; echo no >&2; exit 5", detach=True
+    )
+    assert job.state == "running" and job.code is None
+
+    machine = shared.again()
+    row = machine.jobs().set_index("job_id").loc[job.id]
+    assert (row["state"], row["command"].partition(";")[0], row["ended_at"] is None) == ("running", "echo one", False)
+    again = machine.job(job.id)
+    (shared.home / "go").touch()
+    done = again.wait()
+
+    assert (done.code, done.stdout, done.stderr) == (5, "one\ntwo\n", "no\n")
+    assert (again.state, again.code, again.log(1), again.log(errors=True)) == ("failed", 5, "two\n", "no\n")
+    assert job.refresh().state == "failed" and "exit status  5" in repr(job)
+    job.forget()
+    with pytest.raises(NotFoundError, match=f"no job {job.id}"):
+        again.refresh()
+
+
+def test_waiting_for_a_job_may_be_given_up(shared: Ground) -> None:
+    job = shared.machine.run("sleep 3456.5", detach=True)
+    with pytest.raises(WaitTimeoutError, match="It goes on there"):
+        job.wait(timeout_s=0.3)
+    assert job.refresh().state == "running"
+    assert job.stop().state == "stopped" and not processes("sleep 3456.5")
+    job.forget()
+
+
+def test_a_job_that_will_not_end_is_killed(shared: Ground) -> None:
+    job = shared.machine.run("trap '' TERM; echo up; while :; do sleep 0.05; done", detach=True)
+    until(lambda: job.log() == "up\n")
+    assert (job.stop(grace_s=0.3).state, job.code) == ("stopped", 137)
+    job.forget()
+
+
+def test_a_job_whose_machine_was_started_anew_is_lost(own: Ground) -> None:
+    job = own.machine.run("echo up; sleep 600", detach=True)
+    until(lambda: job.log() == "up\n")
+    own.machine.stop()
+    own.machines.settle()
+    own.machine.start()
+    own.machine.wait()
+    assert (job.refresh().state, job.code, job.log()) == ("lost", None, "up\n")
+    with pytest.raises(ReachError, match="is not known"):
+        job.wait()
+
+
+# Connections that break.
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_connection_that_breaks_again_and_again_loses_nothing_and_repeats_nothing(shared: Ground, seed: int) -> None:
+    _cut_through_commands(shared, seed, cuts=5)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(20))
+def test_the_same_for_long(shared: Ground, seed: int) -> None:
+    _cut_through_commands(shared, 100 + seed, cuts=10)
+
+
+def _cut_through_commands(shared: Ground, seed: int, cuts: int) -> None:
+    """Commands that write down that they run, and print, until the connection has broken so often."""
+    script = "echo $$ >>runs; for n in $(seq 1 40); do seq $n 100 $((n + 20000)); sleep 0.01; done"
+    expected = "".join(f"{k}\n" for n in range(1, 41) for k in range(n, n + 20_001, 100))
+    runs, before = 0, left(shared)
+    (shared.home / "runs").unlink(missing_ok=True)
+    with Cutter(shared, seed, most=cuts) as cutter:
+        while cutter.cuts < cuts:
+            done = shared.machine.run(script)
+            assert (done.code, done.stdout) == (0, expected)
+            runs += 1
+    assert len((shared.home / "runs").read_text().split()) == runs
+    assert not [job for job in left(shared) if job not in before and "wait" in job]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_job_that_is_begun_over_a_breaking_connection_is_begun_once(shared: Ground, seed: int) -> None:
+    (shared.home / "begun").unlink(missing_ok=True)
+    jobs = []
+    with Cutter(shared, seed, most=1000, longest_s=1.5) as cutter:
+        while cutter.cuts < 5:
+            jobs.append(until(lambda: begun(shared)))
+    for job in jobs:
+        job.wait()
+        job.forget()
+    assert len((shared.home / "begun").read_text().split()) == len(jobs)
+
+
+def begun(shared: Ground) -> Any:
+    return shared.machine.run("echo $$ >>begun", detach=True)
+
+
+# Reaching it.
+
+
+def test_another_host_key_than_before_is_an_error_until_it_is_taken(own: Ground) -> None:
+    own.machine.run("true")
+    own.machine.stop()
+    own.machines.settle()
+    (own.disk.parent / "sshd" / "host_key").unlink()
+    own.machine.start()
+    own.machine.wait()
+
+    with pytest.raises(ReachError, match="another host key") as caught:
+        own.machine.run("echo in")
+    assert (caught.value.code, caught.value.retryable) == ("host_key", False)
+    own.machine.connect().forget_host_key()
+    assert own.machine.run("echo in").stdout == "in\n"
+
+
+def test_a_machine_that_was_rented_without_vastnbs_key_gets_it(shared: Ground, tmp_path: Path) -> None:
+    stranger = shared.again(shared.yard.kernel(folder="elsewhere"))
+    assert stranger.run("echo in").stdout == "in\n"
+    key = Path(stranger.connect()._folder) / "ssh" / "id_ed25519"
+    assert (key.stat().st_mode & 0o777, key.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_a_refused_key_is_an_error_at_once(shared: Ground, tmp_path: Path) -> None:
+    with pytest.raises(ReachError, match="does not take vastnb's ssh key") as caught:
+        Connection(address_of(shared.machine.record), tmp_path, patience_s=60).open()
+    assert (caught.value.code, caught.value.retryable) == ("key_refused", False)
+
+
+def test_a_port_that_is_not_open_is_waited_for_and_given_up_in_the_end(shared: Ground, tmp_path: Path) -> None:
+    real = address_of(shared.machine.record)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    closed = Address(real.instance_id, "127.0.0.1", port)
+    with pytest.raises(ReachError, match=r"does not answer to ssh .*refused") as caught:
+        Connection(closed, tmp_path, patience_s=0, pause=lambda _: None).open()
+    assert (caught.value.code, caught.value.retryable) == ("unreachable", True)
+    opened: list[Any] = []
+
+    def open_now(_seconds: float) -> None:
+        if not opened:
+            opened.append(_relay(port, real.port))
+
+    late = Connection(closed, shared.folder, patience_s=60, pause=open_now)
+    assert late.run("echo in").stdout == b"in\n"
+    late.close()
+    opened[0].close()
+
+
+def _relay(port: int, to: int) -> socket.socket:
+    """A server at `port` that passes on to another."""
+    server = socket.create_server(("127.0.0.1", port), reuse_port=False)
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+    def serve() -> None:
+        while True:
+            try:
+                ours, _ = server.accept()
+            except OSError:
+                return
+            theirs = socket.create_connection(("127.0.0.1", to))
+            for pair in ((ours, theirs), (theirs, ours)):
+                threading.Thread(target=pump, args=pair, daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server
+
+
+def test_a_tunnel_leads_to_the_machine_and_ends(shared: Ground, tmp_path: Path) -> None:
+    end = tmp_path / "end"
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        with shared.machine.connect().forward({str(end): there.getsockname()[1]}):
+            with socket.socket(socket.AF_UNIX) as here:
+                here.connect(str(end))
+                other, _ = there.accept()
+                with other:
+                    other.sendall(b"x")
+                    assert here.recv(1) == b"x"
+            assert processes(f"-L {end}")
+        assert not processes(f"-L {end}")
+
+
+def test_without_ssh_the_error_says_what_to_install(shared: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ReachError, match="no ssh on this computer") as caught:
+        shared.machine.run("true")
+    assert caught.value.code == "no_program" and "apt-get install openssh-client" in str(caught.value.hint)
+
+
+def test_a_machine_that_does_not_run_is_not_waited_for(own: Ground) -> None:
+    other = own.again()
+    other.stop()
+    own.yard.pause(600)
+    own.machines.settle()
+    with pytest.raises(NotRunningError, match="is stopped"):
+        own.machine.run("true")
+    with pytest.raises(NotRunningError, match=r"is stopped, and nothing can be done"):
+        own.machine.run("true")
+    own.machine.start()
+    own.machine.wait()
+
+
+def test_machines_of_a_sandbox_where_nothing_runs_are_never_looked_for_elsewhere(there: Any, kernel: Any) -> None:
+    machine = launch_on(kernel, there.offers(kernel), name="a", max_hours=1).wait()
+    with pytest.raises(MachineError, match="nothing really runs") as caught:
+        machine.run("true")
+    assert "machines=True" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"ssh_host": "ssh4.vast.ai", "ssh_port": 12345}, ("ssh4.vast.ai", 12345)),
+        ({"ssh_host": "ssh4.vast.ai", "ssh_port": 12345, "image_runtype": "jupyter_direc ssh_proxy"}, ("ssh4.vast.ai", 12346)),
+        (
+            {"ssh_host": "ssh4.vast.ai", "ssh_port": 1, "public_ipaddr": "1.2.3.4", "ports": {"22/tcp": [{"HostPort": "20022"}]}},
+            ("1.2.3.4", 20022),
+        ),
+        ({"ssh_host": "ssh4.vast.ai", "ssh_port": 7, "public_ipaddr": "1.2.3.4", "ports": {"22/tcp": []}}, ("ssh4.vast.ai", 7)),
+        ({"public_ipaddr": "1.2.3.4", "ports": {"80/tcp": [{"HostPort": "1"}]}}, None),
+    ],
+)  # fmt: skip
+def test_an_open_port_is_taken_before_the_proxy(fields: dict[str, Any], expected: Any) -> None:
+    found = address_of(InstanceRecord(id=5, **fields))
+    assert (found and (found.host, found.port)) == expected
+    assert found is None or found.words == ("ssh", "-p", str(found.port), f"root@{found.host}")

@@ -1,0 +1,150 @@
+"""What is done on a machine: commands, files, logs. `Instance` is one of these; the work itself is in `services.remote`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, overload
+
+from vastnb.errors import MachineError, NotRunningError
+from vastnb.services import notices
+from vastnb.services.instances.seen import Seen
+from vastnb.services.remote import (
+    Connection,
+    Job,
+    Ran,
+    address_of,
+    find_job,
+    follow,
+    jobs_frame,
+    read_jobs,
+    running,
+    scripts,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from vastnb.services.remote import OnOutput
+
+__all__ = ["Working"]
+
+
+class Working(Seen):
+    """The part of `Instance` that works on the machine, by ssh."""
+
+    def connect(self) -> Connection:
+        """The machine's connection, which is opened by its first use.
+
+        Raises
+        ------
+        NotRunningError
+            It does not run.
+        """
+        if self.state != "running":
+            self.refresh()
+        self._require_running()
+        address = address_of(self.record) if self.record is not None else None
+        settings = self._fleet.client.settings
+        if address is None:
+            raise MachineError(f"machine {self.id} runs, and tells no address for ssh", instance_id=self.id)
+        if settings.local and not address.is_loopback:
+            raise MachineError(
+                f"nothing really runs on machine {self.id}: it is one of a sandbox", instance_id=self.id,
+                hint='vastnb.use("sandbox", machines=True): machines are then shells on this computer',
+            )  # fmt: skip
+        return Connection(
+            address, self._fleet.client.state_folder, patience_s=4 * settings.timeout_s, admit=self._admit, check=self._check
+        )  # fmt: skip
+
+    def _require_running(self) -> None:
+        if self.state != "running":
+            raise NotRunningError(
+                f"machine {self.id} is {self.state}, and nothing can be done on it", instance_id=self.id,
+                hint="wait() waits until it runs, start() starts it again",
+            )  # fmt: skip
+
+    def _check(self) -> None:
+        self.refresh()
+        self._require_running()
+
+    def _admit(self, public_key: str) -> None:
+        """A machine that was rented before vastnb's key was registered gets it now."""
+        self._fleet.machines.attach_key(self.id, public_key)
+
+    @property
+    def _spools(self) -> Path:
+        return self._fleet.client.state_folder / "output"
+
+    # -------------------------------------------------------- commands
+
+    @overload
+    def run(
+        self, command: str, *, detach: Literal[False] = False, cwd: str = ".", timeout_s: float | None = None,
+        on_output: OnOutput | None = None,
+    ) -> Ran: ...  # fmt: skip
+
+    @overload
+    def run(self, command: str, *, detach: Literal[True], cwd: str = ".") -> Job: ...
+
+    def run(
+        self, command: str, *, detach: bool = False, cwd: str = ".", timeout_s: float | None = None,
+        on_output: OnOutput | None = None,
+    ) -> Ran | Job:  # fmt: skip
+        """Run a command of the machine's shell.
+
+        If the connection breaks, it runs on, and is followed again: nothing runs twice, no output is lost. Ctrl-C ends it there.
+
+        Parameters
+        ----------
+        command
+            One line or a whole script.
+        detach
+            Give a `Job` at once; it runs on whatever becomes of this kernel and its connection.
+        cwd
+            The folder it runs in, without one the home.
+        timeout_s
+            For how long, in seconds; then it is ended.
+        on_output
+            Told ``stdout`` or ``stderr``, and what was printed there; without one, a notebook shows it.
+
+        Returns
+        -------
+        Ran or Job
+            Exit status, output, errors and seconds; a status that is not 0 is no error of ours.
+
+        Raises
+        ------
+        NotRunningError, ReachError
+            The machine does not run, or cannot be reached.
+        WaitTimeoutError
+            It took longer than `timeout_s`, and was ended.
+        """
+        connection, token = self.connect(), running.new_token()
+        begin = running.start(command, token=token, cwd=cwd)
+        if detach:
+            running.begin(connection, begin)
+            return self.job(token)
+        return follow(
+            connection, token, begin=begin, timeout_s=timeout_s, on_output=on_output or notices.show_output, spools=self._spools
+        )  # fmt: skip
+
+    def jobs(self) -> pd.DataFrame:
+        """What runs on the machine by itself, and what has ended, oldest first.
+
+        Returns
+        -------
+        DataFrame
+            Columns as in the columns page, also when it is empty.
+        """
+        return jobs_frame(read_jobs(self.connect().run(scripts.listing()).stdout))
+
+    def job(self, job_id: str) -> Job:
+        """One of `jobs`, by its ``job_id``.
+
+        Raises
+        ------
+        NotFoundError
+            There is none.
+        """
+        return Job(self.connect, find_job(self.connect(), job_id), self._spools)
