@@ -143,7 +143,7 @@ def test_init_writes_private_settings_and_a_notebook_and_never_overwrites(
 
     assert main(["init", "work"]) == 0
 
-    assert capsys.readouterr().out.count("There already:") == 2
+    assert capsys.readouterr().out.count("There already:") == 4
     assert notebook.read_text() == "mine"
     assert main(["config"]) == 0
 

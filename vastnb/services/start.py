@@ -1,4 +1,4 @@
-"""The first minutes: profiles and a first notebook (`init`), and JupyterLab on the tutorials (`lab`). Both never overwrite."""
+"""The first minutes: a folder to work in (`init`), and JupyterLab on the tutorials (`lab`). Both never overwrite."""
 
 from __future__ import annotations
 
@@ -42,11 +42,27 @@ _CELLS = (
     ("code", "%load_ext vastnb\n%vast use sandbox"),
     ("code", "df = %vast search gpu_name=RTX_4090 num_gpus>=2\ndf"),
     ("code", 'df.groupby("country").usd_per_gpu_hour.describe()[["count", "min", "50%"]]'),
+    ("markdown", "`pytest` runs this notebook from top to bottom (`pip install nbval`). It fails where a cell fails, so say what must hold:"),
+    ("code", "assert (df.num_gpus >= 2).all()\nassert df.usd_per_hour.is_monotonic_increasing"),
 )  # fmt: skip
+_PYTEST = """\
+# `pytest` runs each notebook here, and fails where a cell fails. It needs nbval: pip install nbval
+[pytest]
+addopts = --nbval-lax
+"""
+_SECRETS = ("vastnb.toml", ".env", "vast_api_key", ".vast_api_key", "id_rsa*", "id_ed25519*", "*.pem")
+_GITIGNORE = f"""\
+# Keys, and files that may hold one: never into git
+{chr(10).join(_SECRETS)}
+
+.ipynb_checkpoints/
+__pycache__/
+.pytest_cache/
+"""
 
 
 def init(folder: str = ".") -> str:
-    """Write the settings file with profiles, and ``first.ipynb`` in `folder`; what exists stays.
+    """Write the settings file with profiles, and in `folder` a first notebook, its test and a ``.gitignore``; what exists stays.
 
     Returns
     -------
@@ -58,9 +74,23 @@ def init(folder: str = ".") -> str:
     ConfigError
         A file cannot be written.
     """
-    notebook = Path(folder) / "first.ipynb"
-    said = [_written(config_file(), _SETTINGS, private=True), _written(notebook, _notebook())]
+    there = Path(folder)
+    notebook = there / "first.ipynb"
+    said = [
+        _written(config_file(), _SETTINGS, private=True),
+        _written(notebook, _notebook()),
+        _written(there / "pytest.ini", _PYTEST),
+        _written(there / ".gitignore", _GITIGNORE),
+        *_unprotected(there / ".gitignore"),
+    ]
     return "\n".join([*said, f"Next: jupyter lab {notebook}"])
+
+
+def _unprotected(ignoring: Path) -> list[str]:
+    """What a ``.gitignore`` that was there should hold as well."""
+    lines = ignoring.read_text("utf-8", errors="replace").split()
+    missing = [name for name in _SECRETS if name not in lines]
+    return [f"Add to it, so that no key gets into git: {' '.join(missing)}"] if missing else []
 
 
 def _written(path: Path, text: str, *, private: bool = False) -> str:

@@ -326,9 +326,9 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "init",
-            "write a settings file with profiles, and a first notebook",
+            "write a settings file with profiles, and a folder with a first notebook, its test and a .gitignore",
             _init,
-            (arg("folder", nargs="?", default=".", help="where the notebook goes"),),
+            (arg("folder", nargs="?", default=".", help="where notebook, pytest.ini and .gitignore go"),),
             "",
             ("vastnb init",),
             doors=("shell",),
