@@ -116,6 +116,7 @@ WHOSE = {
     "fields": "What `vastnb.fields` and `%vast fields` return.",
     "config": "What `%vast config` returns.",
     "faults": "What `%vast sandbox --fault list` returns.",
+    "health": "What `to_frame()` of the report of `vastnb.health` and `vastnb.Instance.health` returns.",
     "history": "What `vastnb.history` and `%vast history` return.",
     "machine life": "What `vastnb.history(machine=...)` and `%vast history --machine` return: one row for each time that an offer kept its price.",
     "alerts": "What `vastnb.alerts` and `%vast watch price` return.",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vastnb.services.catalogue import show
     from vastnb.services.costs import Quote, cheapest_for, compare, frontier, quote, sensitivity, usd_per_job
     from vastnb.services.events import Event, events, on
+    from vastnb.services.health import health
     from vastnb.services.history import history, import_history
     from vastnb.services.instances import Instance, LaunchSpec, audit, instance, instances, launch, rent
     from vastnb.services.many import searches
@@ -61,6 +62,7 @@ __all__ = [
     "frontier",
     "gpus",
     "handlers",
+    "health",
     "history",
     "import_history",
     "instance",
@@ -106,6 +108,7 @@ _HOMES = {
     "events": "vastnb.services.events",
     "fields": "vastnb.services.offers",
     "gpus": "vastnb.services.offers",
+    "health": "vastnb.services.health",
     "history": "vastnb.services.history",
     "import_history": "vastnb.services.history",
     "load_ipython_extension": "vastnb.api.magics",

@@ -1,7 +1,7 @@
 """The shell door: ``vastnb WORD ...``, the same words as ``%vast``.
 
 A frame is printed as a table, as JSON (``--json``) or as CSV (``--csv``). An error is one line and a hint on stderr, and exit
-status 1; a word or option that does not exist is exit status 2.
+status 1, which a report that is unhealthy has too; a word or option that does not exist is exit status 2.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _tell_of_waits()
         value = run(_without_version(word for word in words if word not in _FORMS), "shell")
         _print(value, forms[-1] if forms else "")
+        return getattr(value, "exit_status", 0)
     except VastError as error:
         print(
             f"{type(error).__name__}: {error}",
@@ -52,7 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
-    return 0
 
 
 def _tell_of_waits() -> None:
@@ -74,7 +74,7 @@ def _print(value: Any, form: str) -> None:
     if value is None:
         return
     if not hasattr(value, "columns"):
-        print(value)
+        print(value.to_json() if form == "--json" and hasattr(value, "to_json") else value)
         return
     if form == "--json":
         print(value.to_json(orient="records", date_format="iso", indent=1))

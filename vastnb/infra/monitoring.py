@@ -7,12 +7,14 @@ sees the API key: both are fed above the signer, and a filter takes out what loo
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["CallLog", "CallRecord", "redacted"]
+__all__ = ["CallLog", "CallRecord", "redacted", "share_of"]
 
 log = logging.getLogger("vastnb.calls")
 
@@ -23,6 +25,11 @@ _SECRETS = re.compile(r"(?i)(bearer\s+|api_?key[=:\s\"']+|token[=:\s\"']+)[A-Za-
 def redacted(text: str) -> str:
     """`text` with everything that looks like a key or token replaced by ``***``."""
     return _SECRETS.sub(lambda found: (found[1] or "") + "***", text)
+
+
+def share_of(ordered: Sequence[float], share: float) -> float:
+    """The value that `share` of them, least first, do not pass."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan
 
 
 class _Redaction(logging.Filter):

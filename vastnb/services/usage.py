@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from vastnb.infra.monitoring import share_of
 from vastnb.services.session import current
 
 if TYPE_CHECKING:
@@ -158,15 +158,10 @@ def _sum(operation: str, group: Sequence[CallRecord]) -> dict[str, Any]:
         "from_cache": sum(r.from_cache for r in group),
         "errors": sum(bool(r.error) for r in group),
         "repeats": sum(r.repeats for r in group),
-        "p50_ms": _share(asked, 0.5),
-        "p95_ms": _share(asked, 0.95),
+        "p50_ms": share_of(asked, 0.5),
+        "p95_ms": share_of(asked, 0.95),
         "waited_s": sum(r.waited_s for r in group),
     }
-
-
-def _share(ordered: Sequence[float], share: float) -> float:
-    """The value that `share` of them do not pass."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan
 
 
 def _limits(client: Client) -> list[str]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from vastnb.api.commands.health import HEALTH_COMMANDS
 from vastnb.api.commands.machines import MACHINE_COMMANDS
 from vastnb.api.commands.model import Command, Door, Text, arg
 from vastnb.api.commands.observing import OBSERVING_COMMANDS
@@ -226,6 +227,7 @@ COMMANDS: dict[str, Command] = {
         ),
         *MACHINE_COMMANDS,
         *PAYING_COMMANDS,
+        *HEALTH_COMMANDS,
         *OBSERVING_COMMANDS,
         *WATCHING_COMMANDS,
         Command(

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from vastnb.errors import ConfigError
 from vastnb.infra.cache.entry import Entry
-from vastnb.infra.cache.keys import identity
+from vastnb.infra.cache.keys import identity, tag_prefix
 from vastnb.infra.cache.late import LateStore, may_hold
 from vastnb.infra.cache.store import Store, StoreInfo
 from vastnb.infra.cache.transport import CachingTransport
@@ -32,7 +32,7 @@ from vastnb.infra.config import CacheSettings
 if TYPE_CHECKING:
     from requests_cache import BaseCache
 
-__all__ = ["CachingTransport", "Entry", "Store", "StoreInfo", "identity", "market_store", "memory_store"]
+__all__ = ["CachingTransport", "Entry", "Store", "StoreInfo", "identity", "market_store", "memory_store", "tag_prefix"]
 
 
 def market_store(settings: CacheSettings, file: Path, *, account: str, local: bool) -> Store:

@@ -18,6 +18,8 @@ from vastnb.errors import (
 )  # fmt: skip
 from vastnb.services import notices
 from vastnb.services.budget import Cost
+from vastnb.services.checks import HealthReport
+from vastnb.services.instances.checking import Sighting, checked
 from vastnb.services.instances.labels import Label, read_label, write_label
 from vastnb.services.instances.looks import Progress, per_hour
 from vastnb.services.instances.spending import Bill, bill_of
@@ -61,6 +63,19 @@ class Instance(Working):
         self._again = again
 
     # -------------------------------------------------------- looking
+
+    def health(self) -> HealthReport:
+        """Look again, and check it: its state against what was asked, SSH, Jupyter, GPUs, disk, what was quoted, time and cost.
+
+        Takes some seconds at most. If the service does not answer, it is judged by what was last seen, and the report says so.
+        """
+        problem: ApiError | None = None
+        try:
+            self.refresh()
+        except ApiError as error:
+            problem = error
+        called = f"{self.name}: machine {self.id}" if self.name else f"machine {self.id}"
+        return checked(self._fleet.client, called, Sighting(self._record, self._row, self._now, problem))
 
     def bill(self) -> Bill:
         """What was charged for it so far, by item."""

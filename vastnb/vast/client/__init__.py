@@ -347,10 +347,12 @@ class Client:
         return {name: until for name, until in found.items() if until is not None}
 
     def impatient(self, timeout_s: float) -> Client:
-        """Another client of the same account, pace and files, which asks once, waits no longer than this, and keeps no answer."""
+        """Another client of the same account, pace and files, open: it asks once, waits no longer than this, and keeps no answer."""
         cache = self.settings.cache.model_copy(update=dict.fromkeys(_FRESHNESS, 0.0))
         settings = self.settings.model_copy(update={"timeout_s": timeout_s, "retries": 0, "cache": cache})
-        return Client(settings, cache_folder=self._cache_folder, longest_wait_s=timeout_s)
+        made = Client(settings, cache_folder=self._cache_folder, longest_wait_s=timeout_s)
+        made._http()
+        return made
 
     def close(self) -> None:
         """Close connections and cache. A later request opens them again."""

@@ -52,6 +52,16 @@ CONFIG_TABLE: tuple[Column, ...] = (
 )
 """Columns of ``%vast config``."""
 
+HEALTH_TABLE: tuple[Column, ...] = (
+    Column("check", "str", "what was looked at", head="Check"),
+    Column("status", "str", "ok, warn, fail or skipped", head="Status"),
+    Column("seen", "str", "what was seen, in words", head="Seen", form="long"),
+    Column("remedy", "str", "what to do; empty where nothing is to be done", head="Remedy", form="long"),
+    number("p50_ms", "", "half of the tries took no longer", "ms", head="p50", form=".1f"),
+    number("p95_ms", "", "19 of 20 tries took no longer; of fewer, all", "ms", head="p95", form=".1f"),
+)
+"""Columns of a health report's frame."""
+
 FAULT_TABLE: tuple[Column, ...] = (
     Column("fault", "str", "its name", head="Fault", form="long"),
     Column("meaning", "str", "what happens", head="Meaning", form="long"),
@@ -151,6 +161,7 @@ KINDS: dict[str, tuple[Column, ...]] = {
     "fields": FIELD_TABLE,
     "config": CONFIG_TABLE,
     "faults": FAULT_TABLE,
+    "health": HEALTH_TABLE,
     "templates": TEMPLATES,
     "benchmarks": BENCHMARKS,
     "metrics": METRICS,
