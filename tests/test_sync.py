@@ -229,6 +229,21 @@ def test_of_several_watchers_one_looks_and_another_goes_on(there: Yard, make_wat
     assert watchers[2].lease.is_mine
 
 
+def test_another_goes_on_two_intervals_after_the_last_sign_of_life(make_watcher: Callable[..., Watcher]) -> None:
+    now = [AT]
+    leader, other = (make_watcher(clock=lambda: now[0], interval_s=30) for _ in range(2))
+    leader.turn()
+    now[0] += 1
+
+    pauses = list[float]()
+    while not other.lease.is_mine:
+        now[0] += pauses[-1] if pauses else 0.0
+        pauses.append(other.turn())
+
+    assert pauses[:-1] == [30, pytest.approx(29.1)]
+    assert now[0] - AT == pytest.approx(60.1)
+
+
 PROGRAM = """
 import sys
 from pathlib import Path

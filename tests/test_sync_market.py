@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from renting import Yard
 
 import vastnb
+from vastnb.api.cli import main
 from vastnb.errors import AuthError, CommandError, InputError, NotFoundError, VastError
 from vastnb.services import alerts, session, sync
 from vastnb.services.events import Bus, queue_of
@@ -286,3 +293,66 @@ def test_what_cannot_be_looked_at_is_said_to_who_asked_for_it_now(mine: Kernel, 
 
     with pytest.raises(VastError):
         mine.sampler.look()
+
+
+# --- as a daemon --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def daemon(there: Yard, key: str = "") -> Iterator[subprocess.Popen[str]]:
+    words = [sys.executable, "-m", "vastnb", "sync", "--interval", "2"]
+    env = {**os.environ, "VAST_URL": there.sandbox.url, "VAST_API_KEY": key or there.sandbox.api_key}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True) as shell:
+        yield shell
+        shell.kill()
+
+
+def test_a_daemon_that_cannot_look_yet_goes_on_tells_alerts_and_ends_cleanly(
+    there: Yard, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VAST_URL", there.sandbox.url)
+    monkeypatch.setenv("VAST_API_KEY", there.sandbox.api_key)
+    assert main(["sync", "--status"]) == 1
+    assert capsys.readouterr().out.startswith("Nobody watches.\n")
+    assert main(["watch", "market", "RTX 4090"]) == 0
+    assert main(["watch", "price", "gpu_name=RTX_4090", "--below", "99", "--name", "cheap"]) == 0
+    assert capsys.readouterr().out.splitlines()[1::2] == ["Nobody looks yet: vastnb sync does."] * 2
+    there.sandbox.faults.add("502-html", path="/instances/", times=9)
+
+    with daemon(there) as shell:
+        assert shell.stdout is not None
+        assert shell.stdout.readline() == "Watching every 2 s until Ctrl-C.\n"
+        assert "market.price cheap: $" in shell.stdout.readline()
+        there.sandbox.faults.clear()
+        assert main(["sync", "--status", "--json"]) in (0, 1)
+        status = json.loads(capsys.readouterr().out)
+        shell.send_signal(signal.SIGTERM)
+        assert shell.wait(20) == 0
+        assert shell.stderr is not None
+        log = shell.stderr.read()
+
+    assert (status["watched_by"].split()[1], status["models"], status["alerts"]) == (str(shell.pid), ["RTX 4090"], 1)
+    assert "the watcher could not look: ServerError: GET /api/v1/instances/" in log
+    assert main(["sync", "--status"]) == 1
+    assert capsys.readouterr().out.startswith("Nobody watches")
+
+
+def test_a_key_that_is_wrong_ends_the_daemon_with_the_reason(there: Yard) -> None:
+    with daemon(there, key="0" * 40) as shell:
+        assert shell.wait(30) == 1
+        assert shell.stderr is not None
+        assert "AuthError" in shell.stderr.read()
+
+
+def test_looking_once_in_a_shell_is_for_cron(
+    there: Yard, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VAST_URL", there.sandbox.url)
+    monkeypatch.setenv("VAST_API_KEY", there.sandbox.api_key)
+    assert main(["watch", "price", "gpu_name=RTX_4090", "--below", "99"]) == 0
+    capsys.readouterr()
+
+    assert main(["sync", "--once"]) == 0
+
+    said = capsys.readouterr().out
+    assert said.startswith("2026-06-01 09:00:00 market.price gpu_name=RTX_4090: $")

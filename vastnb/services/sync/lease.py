@@ -58,6 +58,8 @@ class Lease:
         self._me = new_mark()
         self.is_mine = False
         """Whether it was, when last asked for."""
+        self.until = 0.0
+        """When it is free unless its owner is heard of before."""
 
     def hold(self, *, pause_s: float = 0.0, problem: str = "") -> bool:
         """Take it, or hold it longer; whether it is ours.
@@ -80,7 +82,7 @@ class Lease:
             return orjson.dumps(asdict(Held(self._me, since, now, until, self._interval_s, problem))).decode()
 
         was_mine, there = self.is_mine, _read(self._queue.exchange(_NAME, take))
-        self.is_mine = there is not None and there.owner == self._me
+        self.is_mine, self.until = self._is_mine(there), there.until if there is not None else now
         if self.is_mine != was_mine:
             log.info("this process looks" if self.is_mine else "another process looks")
         return self.is_mine

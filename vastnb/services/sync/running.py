@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import threading
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,8 +13,6 @@ from vastnb.services.events import Bus, Event, default_bus
 from vastnb.services.instances.fleet import Fleet, fleet_of
 from vastnb.services.sync.sampler import Sampler, has_work
 from vastnb.services.sync.watcher import INTERVAL_S, Watcher
-
-log = logging.getLogger("vastnb.sync")
 
 __all__ = ["look_now", "stop_watching", "watch"]
 
@@ -92,7 +89,7 @@ def _first_look(watcher: Watcher, fleet: Fleet, *, patient: bool) -> None:
         if not (patient and error.retryable):
             watcher.lease.release()
             raise
-        log.warning("the watcher could not look yet: %s", error)
+        watcher.failed(error)
 
 
 def _require_work(fleet: Fleet, bus: Bus) -> None:

@@ -40,6 +40,15 @@ class SyncStatus(BaseModel):
     market_problem: str = Field(description="why the last pass was not whole; empty if it was")
     queue_depth: int = Field(description="events that handlers have still to deal with")
 
+    @property
+    def exit_status(self) -> int:
+        """What a shell is told: 1 if nobody looks, or it cannot."""
+        return int(self.watched_by is None or bool(self.problem or self.market_problem))
+
+    def to_json(self) -> str:
+        """All of it, for machines."""
+        return self.model_dump_json(indent=1)
+
     def __str__(self) -> str:
         return f"{self._watching()}\n{self._market()}\n{self._waiting()}"
 

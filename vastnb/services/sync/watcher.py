@@ -23,6 +23,8 @@ __all__ = ["INTERVAL_S", "Watcher", "latest"]
 
 INTERVAL_S = 30.0
 _LONGEST_PAUSE_S = 600.0
+_SOON_S = 0.1
+"""After this much more a lease that was not renewed is another's."""
 _NOTE = "watcher"
 
 
@@ -56,6 +58,7 @@ class Watcher:
         tell: Callable[[Event], object] = lambda event: None,  # noqa: ARG005
     ) -> None:
         self._fleet, self.bus, self.interval_s, self._tell, self._jitter = fleet, bus, interval_s, tell, jitter
+        self._clock = clock
         self.lease = Lease(bus.queue, interval_s=interval_s, clock=clock)
         self._failures = 0
         self.problem = ""
@@ -66,11 +69,12 @@ class Watcher:
         try:
             self.look_in_turn()
         except VastError as error:
-            return self._failed(error)
+            return self.failed(error)
         if self._failures:
             log.info("the watcher could look again")
         self._failures, self.problem = 0, ""
-        return self.interval_s
+        left = self.lease.until - self._clock() + _SOON_S
+        return self.interval_s if self.lease.is_mine else min(self.interval_s, max(_SOON_S, left))
 
     def look_in_turn(self) -> None:
         """Look, if it is this watcher's turn.
@@ -109,8 +113,8 @@ class Watcher:
             pause_s = self.turn()
         self.lease.release()
 
-    def _failed(self, error: VastError) -> float:
-        """Note why, for `sync_status`, and wait longer after each failure in a row."""
+    def failed(self, error: VastError) -> float:
+        """Note why a look failed, for `sync_status`; how many seconds until the next, more after each failure in a row."""
         self._failures += 1
         self.problem = f"{type(error).__name__}: {error}"
         log.warning("the watcher could not look: %s", self.problem)
