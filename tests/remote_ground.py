@@ -17,6 +17,7 @@ from typing import Any, Self
 import pytest
 from renting import Yard, yard
 
+from vastnb.errors import NotFoundError
 from vastnb.sandbox.machines import Machines
 from vastnb.services.instances import Instance
 from vastnb.services.instances.fleet import Fleet
@@ -106,7 +107,8 @@ def ground(folder: Path, **options: Any) -> Iterator[Ground]:
         try:
             yield made
         finally:
-            made.again().connect().close()
+            with contextlib.suppress(NotFoundError):
+                made.again().connect().close()
 
 
 class Cutter:

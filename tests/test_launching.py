@@ -109,7 +109,10 @@ def test_a_machine_that_cannot_be_looked_at_is_rented_all_the_same(there: Yard, 
 # --- what is refused -------------------------------------------------------------------------------------------------------
 
 
-def test_without_an_ssh_key_nothing_is_paid_for(tmp_path: Path) -> None:
+def test_without_an_ssh_key_and_a_way_to_make_one_nothing_is_paid_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
     with yard(tmp_path, ssh_keys=[]) as there:
         kernel = there.kernel()
         with pytest.raises(errors.LaunchError, match="ssh key"):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from remote_ground import Cutter, Ground, ground, processes, until
+from remote_ground import Cutter, Ground, ground, processes, require_programs, until
+from renting import yard
 
+import vastnb
 from vastnb.errors import (
     CopyError,
     InputError,
@@ -242,6 +245,31 @@ def test_a_machine_that_was_rented_without_vastnbs_key_gets_it(shared: Ground, t
     assert (key.stat().st_mode & 0o777, key.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
+def test_vastnbs_key_is_registered_once_before_anything_is_rented(tmp_path: Path) -> None:
+    with yard(tmp_path, ssh_keys=[]) as place:
+        kernel = place.kernel()
+        for _ in range(2):
+            launch_on(kernel, place.offers(kernel), max_hours=1)
+        asked = [(r.method, r.path) for r in place.sandbox.log if "/ssh/" in r.path or "/asks/" in r.path]
+        assert [path for method, path in asked if method == "POST"] == ["/api/v0/ssh/"]
+        assert asked.index(("POST", "/api/v0/ssh/")) < [method for method, _ in asked].index("PUT")
+
+
+def test_your_own_ssh_knows_a_machine_for_as_long_as_it_is_there(own: Ground) -> None:
+    users = Path.home() / ".ssh" / "config"
+    users.parent.mkdir()
+    users.write_text("Host mine\n    Port 1\n")
+    assert own.machine.ssh_config() == own.machine.ssh_config() == "vast-work"
+    assert users.read_text().splitlines()[1:] == ["Host mine", "    Port 1"] and users.stat().st_mode & 0o777 == 0o600
+    done = subprocess.run(
+        ["ssh", "-F", str(users), "vast-work", "echo in"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "in\n", done.stderr
+    own.machine.connect().close()
+    own.machine.destroy()
+    assert not list((own.folder / "ssh" / "config.d").iterdir())
+
+
 def test_a_refused_key_is_an_error_at_once(shared: Ground, tmp_path: Path) -> None:
     with pytest.raises(ReachError, match="does not take vastnb's ssh key") as caught:
         Connection(address_of(shared.machine.record), tmp_path, patience_s=60).open()
@@ -332,6 +360,14 @@ def test_machines_of_a_sandbox_where_nothing_runs_are_never_looked_for_elsewhere
     assert "machines=True" in str(caught.value.hint)
 
 
+def test_in_practice_machines_run_if_one_says_so() -> None:
+    require_programs()
+    vastnb.use("sandbox", offers=100, start="2026-06-01", machines=True)
+    with vastnb.rent("num_gpus=1", max_hours=1) as machine:
+        assert machine.run("echo $CONTAINER_ID").stdout == f"{machine.id}\n"
+    vastnb.use("sandbox", offers=100, start="2026-06-01")
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -348,4 +384,4 @@ def test_machines_of_a_sandbox_where_nothing_runs_are_never_looked_for_elsewhere
 def test_an_open_port_is_taken_before_the_proxy(fields: dict[str, Any], expected: Any) -> None:
     found = address_of(InstanceRecord(id=5, **fields))
     assert (found and (found.host, found.port)) == expected
-    assert found is None or found.words == ("ssh", "-p", str(found.port), f"root@{found.host}")
+    assert found is None or found.command(Path("/a key")) == f"ssh -i '/a key' -p {found.port} root@{found.host}"

@@ -42,9 +42,10 @@ def running_sandbox(wanted: SandboxSettings) -> tuple[Any, Path]:
     return sandbox, folder
 
 
-def _start(**options: Any) -> Any:
+def _start(*, machines: bool, **options: Any) -> Any:
     try:
-        return importlib.import_module("vastnb.sandbox").Sandbox(**options).start()
+        behind = importlib.import_module("vastnb.sandbox.machines").Machines(ssh=True) if machines else None
+        return importlib.import_module("vastnb.sandbox").Sandbox(machines=behind, **options).start()
     except (ImportError, OSError, ValueError) as error:
         raise ConfigError(f"the sandbox cannot be started: {error}", original=error) from error
 

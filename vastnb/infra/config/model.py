@@ -134,6 +134,9 @@ class SandboxSettings(BaseModel):
     seed: int = Field(0, ge=0, description="the same seed gives the same market")
     start: str | None = Field(None, description="its clock's beginning, an ISO time; without it, now")
     strict: bool = Field(False, description="with Vast's rate limits")
+    machines: bool = Field(
+        False, description="machines really run: shells on this computer that one logs in to (needs an OpenSSH server)"
+    )
 
 
 class Settings(BaseModel):

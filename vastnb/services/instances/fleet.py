@@ -16,11 +16,12 @@ from vastnb.services.instances.spending import midnight_before, spent, usd_per_h
 from vastnb.services.instances.states import phase_of
 from vastnb.services.journal import Journal, Rental
 from vastnb.services.practice import act_for_watchdog
+from vastnb.services.remote import address_of, key_file
 from vastnb.vast.client import Client
 from vastnb.vast.client.machines import Listing, Machines
 from vastnb.vast.types.records import InstanceRecord
 
-__all__ = ["Fleet", "Sight", "fleet_of"]
+__all__ = ["Fleet", "Sight", "fleet_of", "ssh_command"]
 
 _LISTED_AFTER_S = 60.0
 """A new machine may be missing from the list for some seconds."""
@@ -176,3 +177,12 @@ def fleet_of(client: Client | None = None) -> Fleet:
         return Fleet(client)
     there = session.current()
     return Fleet(there.client, pause=session.pause, on_end=act_for_watchdog if there.sandbox is not None else None)
+
+
+def ssh_command(fleet: Fleet, record: InstanceRecord | None) -> str | None:
+    """How to reach a machine by ssh; None while it tells no address."""
+    address = address_of(record) if record is not None else None
+    if address is None:
+        return None
+    client = fleet.client
+    return address.command(None if client.settings.local else key_file(client.state_folder))

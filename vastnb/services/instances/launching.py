@@ -31,6 +31,7 @@ from vastnb.errors import (
 from vastnb.services import budget
 from vastnb.services.arguments import unknown_argument
 from vastnb.services.costs import Job, Quote, differences, quote_of_row, quotes_of
+from vastnb.services.instances.admission import register_key
 from vastnb.services.instances.fleet import Fleet, Sight, fleet_of
 from vastnb.services.instances.handle import Instance
 from vastnb.services.instances.labels import write_label
@@ -165,7 +166,8 @@ def launch_on(
         return _again(fleet, *living, wish, sight)
     if living is not None:
         wish = replace(wish, name=_numbered(wish.name, sight))
-    _check_ssh_key(fleet, wish.spec)
+    if wish.spec.runtype == "ssh" and not dry_run:
+        register_key(fleet)
     return _first_to_be_had(fleet, offers, wish, sight, dry_run=dry_run)
 
 
@@ -298,19 +300,6 @@ def _again(fleet: Fleet, record: Any, row: Rental, wish: _Wish, sight: Sight) ->
 def _numbered(name: str, sight: Sight) -> str:
     used = {row.name for row in sight.rows.values()}
     return next(numbered for n in range(2, len(used) + 3) if (numbered := f"{name[:60]}-{n}") not in used)
-
-
-def _check_ssh_key(fleet: Fleet, spec: LaunchSpec) -> None:
-    """A machine that is reached by ssh takes the keys that are registered when it is made: none, and it is paid for nothing."""
-    if spec.runtype != "ssh":
-        return
-    from vastnb.services.catalogue import show
-
-    if show("ssh-keys", client=fleet.client).empty:
-        raise LaunchError(
-            "the account has no ssh key, and a machine takes the keys that are there when it is made", code="no_ssh_key",
-            hint="register one in Vast's console under Keys, or use runtype='jupyter'",
-        )  # fmt: skip
 
 
 # ------------------------------------------------------------ renting

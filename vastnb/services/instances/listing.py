@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from vastnb.services.instances.fleet import Fleet, Sight, fleet_of
+from vastnb.services.instances.fleet import Fleet, Sight, fleet_of, ssh_command
 from vastnb.services.instances.spending import usd_per_hour_now
 from vastnb.services.instances.states import Phase, phase_of
 from vastnb.services.journal import Rental
-from vastnb.services.remote import address_of
 from vastnb.vast.render import plain
 from vastnb.vast.types.records import InstanceRecord
 
@@ -50,7 +49,7 @@ def instances(*, client: Client | None = None) -> pd.DataFrame:
 
     fleet = fleet_of(client)
     sight = fleet.look()
-    rows = [_row(record, sight.rows.get(record.id), sight) for record in sight.listing.records]
+    rows = [_row(fleet, record, sight.rows.get(record.id), sight) for record in sight.listing.records]
     frame = frame_of("instances", _columns("instances", rows))
     frame.attrs["vastnb"] = _about("instances", fleet, sight, rows)
     return frame
@@ -111,7 +110,7 @@ def _about(kind: str, fleet: Fleet, sight: Sight, rows: list[dict[str, Any]]) ->
     }
 
 
-def _row(record: InstanceRecord, rental: Rental | None, sight: Sight) -> dict[str, Any]:
+def _row(fleet: Fleet, record: InstanceRecord, rental: Rental | None, sight: Sight) -> dict[str, Any]:
     phase = _phase(record, rental)
     same = {name: getattr(record, name) for name in ("gpu_name", "num_gpus", "gpu_util", "disk_used_gb", "disk_gb", "disk_usd_per_hour",
             "min_bid_usd_per_hour", "gpu_temp_c", "image", "label", "geolocation", "machine_id")}  # fmt: skip
@@ -126,7 +125,7 @@ def _row(record: InstanceRecord, rental: Rental | None, sight: Sight) -> dict[st
         "ours": rental is not None,
         "rental": "bid" if record.is_bid else "on-demand",
         "status_msg": plain(record.status_msg or ""),
-        "ssh": None if (address := address_of(record)) is None else " ".join(address.words),
+        "ssh": ssh_command(fleet, record),
         "started_at": _moment(record.start_date),
         "host_ends_at": _moment(record.end_date),
         "seen_at": sight.listing.seen_at,

@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from vastnb.errors import MachineError, NotFoundError
-from vastnb.services.instances.fleet import Fleet
+from vastnb.services.instances.fleet import Fleet, ssh_command
 from vastnb.services.instances.labels import read_label
 from vastnb.services.instances.looks import card_of
 from vastnb.services.instances.spending import usd_per_hour_now
 from vastnb.services.instances.states import Phase, phase_of
 from vastnb.services.instances.terms import Plan
 from vastnb.services.journal import Rental
-from vastnb.services.remote import address_of
 from vastnb.vast.render import Card, card_html, card_text
 from vastnb.vast.types.records import InstanceRecord
 
@@ -74,9 +73,8 @@ class Seen:
 
     @property
     def ssh_command(self) -> str | None:
-        """How to reach it by ssh, or None while it cannot be."""
-        address = address_of(self._record) if self._record is not None else None
-        return None if address is None else " ".join(address.words)
+        """How to reach it by ssh with vastnb's key, or None while it cannot be; ``%vast ssh`` also pins its host key."""
+        return ssh_command(self._fleet, self._record)
 
     def __repr__(self) -> str:
         return card_text(self._card())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
 from vastnb.errors import MachineError, NotRunningError
@@ -15,14 +16,14 @@ from vastnb.services.remote import (
     find_job,
     follow,
     jobs_frame,
+    public_key,
     read_jobs,
     running,
     scripts,
+    write_entry,
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from vastnb.services.remote import OnOutput
@@ -75,6 +76,24 @@ class Working(Seen):
     @property
     def _spools(self) -> Path:
         return self._fleet.client.state_folder / "output"
+
+    def ssh_config(self) -> str:
+        """Make it known to your own ssh, and to editors that use it; what it is called there.
+
+        An entry is written into a file of vastnb's, and ``~/.ssh/config`` includes it from then on. The entry goes when the
+        machine is destroyed.
+
+        Raises
+        ------
+        NotRunningError
+            It does not run.
+        StateError
+            The files cannot be written.
+        """
+        host, folder = f"vast-{self.name or self.id}", self._fleet.client.state_folder
+        public_key(folder)
+        write_entry(folder, self.id, host, self.connect().options, users=Path.home() / ".ssh" / "config")
+        return host
 
     # -------------------------------------------------------- commands
 

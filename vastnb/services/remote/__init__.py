@@ -6,8 +6,10 @@ Knows records of machines, and nothing of renting.
 """
 
 from vastnb.services.remote.address import Address, address_of
+from vastnb.services.remote.config import forget_entry, write_entry
 from vastnb.services.remote.connection import Connection
 from vastnb.services.remote.jobs import Job, find_job, jobs_frame, read_jobs
+from vastnb.services.remote.keys import key_file, public_key
 from vastnb.services.remote.running import OnOutput, Ran, follow
 
 __all__ = [
@@ -19,6 +21,10 @@ __all__ = [
     "address_of",
     "find_job",
     "follow",
+    "forget_entry",
     "jobs_frame",
+    "key_file",
+    "public_key",
     "read_jobs",
+    "write_entry",
 ]

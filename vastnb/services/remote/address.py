@@ -6,8 +6,10 @@ Source: the official client's ``ssh-url``.
 from __future__ import annotations
 
 import getpass
+import shlex
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 
 from vastnb.vast.types.records import InstanceRecord
 
@@ -40,10 +42,10 @@ class Address:
         """The name by which ssh knows it: its host's address is another machine's tomorrow."""
         return f"vastnb-{self.instance_id}"
 
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The shortest command that logs in with a key of the user's own."""
-        return ("ssh", "-p", str(self.port), f"{self.user}@{self.host}")
+    def command(self, key: Path | None = None) -> str:
+        """The shortest command that logs in, with `key` or one of the user's own."""
+        named = () if key is None else ("-i", str(key))
+        return shlex.join(("ssh", *named, "-p", str(self.port), f"{self.user}@{self.host}"))
 
 
 def address_of(record: InstanceRecord) -> Address | None:
