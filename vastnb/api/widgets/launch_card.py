@@ -250,8 +250,11 @@ def _offer_buttons(state: State) -> dict[str, Any]:
         is_last = state.picked is None or not state.candidates or state.candidates[-1].offer_id == state.picked.offer_id
         more = [] if is_last else [["next", "Next offer"]]
         return {"main": {"do": "search", "words": "Search again"}, "others": more}
-    if state.phase == "offer" and agreement is not None:
-        return {"main": {"do": "check", "words": f"Rent for {usd(agreement.plan.usd_per_hour, 3)}/h"}, "others": []}
+    if state.phase in ("offer", "checking") and agreement is not None:
+        do = (
+            "check" if state.phase == "offer" else ""
+        )  # the button stays while the offer is read, and so does the focus
+        return {"main": {"do": do, "words": f"Rent for {usd(agreement.plan.usd_per_hour, 3)}/h"}, "others": []}
     again = {"do": "search", "words": "Search again"} if state.phase == "empty" and state.query else None
     return {"main": again, "others": []}
 
@@ -324,9 +327,9 @@ def _machine_facts(state: State, machine: Instance) -> Iterator[tuple[str, str]]
 
 def _bill_facts(bill: Bill | None) -> Iterator[tuple[str, str]]:
     if bill is not None:
-        yield "Final bill", usd(bill.total_usd, 4)
+        yield "Final bill", usd(bill.total_usd, 3)
         parts = {"GPU": bill.gpu_usd, "disk": bill.disk_usd, "download": bill.download_usd, "upload": bill.upload_usd}
-        yield "Of which", ", ".join(f"{name} {usd(amount, 4)}" for name, amount in parts.items() if amount)
+        yield "Of which", ", ".join(f"{name} {usd(amount, 3)}" for name, amount in parts.items() if amount)
         yield "Quoted", "" if bill.quoted_usd is None else f"{usd(bill.quoted_usd)} for the whole job"
 
 

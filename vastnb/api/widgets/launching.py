@@ -191,7 +191,13 @@ class LaunchPanel(Panel):
         self, phases: tuple[Phase, ...], door: Callable[[dict[str, Any]], None]
     ) -> Callable[[dict[str, Any]], None]:
         """A door that is open in these phases only: what was clicked in a picture that has changed does nothing."""
-        return lambda message: door(message) if self._deal.state.phase in phases else None
+
+        def entered(message: dict[str, Any]) -> None:
+            if self._deal.state.phase in phases:
+                self._error = None
+                door(message)
+
+        return entered
 
     def _show_first(self) -> None:
         if not self._shown:

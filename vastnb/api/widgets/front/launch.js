@@ -37,7 +37,7 @@ class Launch extends Face {
     this.countdown = h("small", {});
     this.root.classList.add("vastnb-launch");
     this.root.append(
-      h("header", {}, h("div", {}, this.title, this.about), this.badges), this.choiceField, this.steps, this.form,
+      h("header", {}, this.title, this.badges), this.about, this.choiceField, this.steps, this.form,
       h("div", { className: "vastnb-quote" }, this.prices, h("div", {}, this.facts, this.endings.node)), this.copy, this.warnings, this.note, this.errorBox,
       h("div", { className: "vastnb-buttons" }, this.main, this.others, this.countdown, this.busyText));
     this.root.addEventListener("keydown", (e) => this.keyed(e));
@@ -120,7 +120,8 @@ class Launch extends Face {
     this.copy.hidden = !view.copy;
     this.line.value = view.copy;
     this.drawButtons(view, before);
-    if (focused && !document.activeElement?.checkVisibility()) this.title.focus({ preventScroll: true });
+    const at = document.activeElement;
+    if (focused && !(this.root.contains(at) && at.checkVisibility())) this.title.focus({ preventScroll: true });
     if (before !== view.phase) this.left();
   }
 
@@ -155,7 +156,7 @@ class Launch extends Face {
     this.main.hidden = !main;
     this.main.textContent = main?.words ?? "";
     this.main.classList.toggle("vastnb-danger", doing === "destroy");
-    if (doing !== this.doing) this.arm(DANGEROUS.has(doing));
+    if (doing !== this.doing) this.arm(doing === "", DANGEROUS.has(doing));
     this.doing = doing;
     const known = JSON.stringify(others);
     if (known !== this.knownOthers) this.others.replaceChildren(...others.map(([what, words]) => h("button", { type: "button", onclick: () => this.press(what) }, words)));
@@ -164,10 +165,10 @@ class Launch extends Face {
   }
 
   /** What spends or destroys takes no click that was meant for what stood there before. */
-  arm(dangerous) {
+  arm(busy, dangerous) {
     clearTimeout(this.arming);
     const set = (waits) => this.main.setAttribute("aria-disabled", String(waits));
-    set(dangerous);
+    set(busy || dangerous);
     if (dangerous) this.arming = setTimeout(() => set(false), ARMED_AFTER);
   }
 

@@ -44,7 +44,7 @@ class Face {
   /** Lists close when something else is used. The notebook keeps a new picture of the widget once nobody uses it: that draws it anew. */
   moved(event) {
     if (event.type === "focusin") this.focused = event.target;
-    if (event.type === "focusout") queueMicrotask(() => { if (this.root.isConnected) this.focused = null; });
+    if (event.type === "focusout") queueMicrotask(() => { if (this.root.isConnected && !this.root.matches(":focus-within")) this.focused = null; });
     const at = event.relatedTarget ?? (event.type === "focusout" ? null : event.target);
     for (const list of this.root.querySelectorAll("details[open]")) if (event.type !== "pointerleave" && at && !list.contains(at)) list.open = false;
     if (event.type === "focusout" ? !this.root.contains(at) : event.type === "pointerleave") this.left();
