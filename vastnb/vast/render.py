@@ -48,6 +48,13 @@ _NOUNS = {
     "instances": ("no machines", "machine", "machines"),
     "audit": ("nothing that costs", "thing that costs", "things that cost"),
 }
+_EMPTY = {
+    "calls": "No calls yet.",
+    "call summary": "No calls yet.",
+    "events": "No such events yet.",
+    "alerts": "No price alerts.",
+    "webhooks": "No webhooks.",
+}
 _TRAFFIC = {"download_gb": "GB down", "upload_gb": "GB up", "idle_hours": "h stopped"}
 _OPEN = '<div class="vastnb-frame tex2jax_ignore mathjax_ignore">'
 """Two dollar signs in a line are no formula."""
@@ -240,11 +247,7 @@ def _captions(frame: pd.DataFrame, cells: _Cells) -> list[str]:
     if "source" in about:
         first = f", the first {len(cells.rows)} shown" if cells.more else ""
         return [f"{count:,} {kind}{first} · {source_of(about)}"]
-    nothing = (
-        "No calls yet."
-        if kind.startswith("call")
-        else f"Nothing has {plain(about.get('word', ''))!r} in its name or meaning."
-    )
+    nothing = _EMPTY.get(kind) or f"Nothing has {plain(about.get('word', ''))!r} in its name or meaning."
     return [] if count else [nothing]
 
 
