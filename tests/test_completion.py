@@ -305,12 +305,13 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 config = Config(); config.HistoryManager.enabled = False
 ip = InteractiveShell.instance(config=config)
+theirs = set(sys.modules)
 ip.run_line_magic("load_ext", "vastnb")
 cells = ["%vast ", "%vast search ", "%vast search gpu_name=", "%vast search gpu_name in [x", "%vast search geolocation=",
          "%vast search -o ", "%vast search num_gpus", "%vast use ", "%vast use sandbox ", "%vast sandbox --fault ", "%%vast\\nregion="]
 with provisionalcompleter():
     print([len(list(ip.Completer.completions(cell, len(cell)))) > 0 for cell in cells].count(True), len(cells))
-print([m for m in ("pandas", "numpy", "httpx", "pydantic", "requests_cache", "ipywidgets", "tornado", "ssl") if m in sys.modules])
+print([m for m in ("pandas", "numpy", "httpx", "pydantic", "requests_cache", "ipywidgets", "tornado", "ssl") if m in set(sys.modules) - theirs])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 

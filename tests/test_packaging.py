@@ -1,11 +1,14 @@
-"""The wheel: what is in it, and what an installer reads from it."""
+"""The wheel and the source archive: what is in them, what an installer reads, and that nothing stays behind."""
 
 from __future__ import annotations
 
 import configparser
 import email.parser
+import re
 import subprocess
 import sys
+import tarfile
+import venv
 import zipfile
 from pathlib import Path
 
@@ -17,12 +20,18 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both, built from this checkout."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return zipfile.ZipFile(next(folder.glob("*.whl")))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(dist: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(next(dist.glob("*.whl")))
 
 
 def metadata(wheel: zipfile.ZipFile, name: str) -> str:
@@ -60,3 +69,39 @@ def test_version_python_license_and_readme_are_told(wheel: zipfile.ZipFile) -> N
     assert metadata(wheel, "licenses/LICENSE") == (ROOT / "LICENSE").read_text("utf-8")
     assert told.get_payload().strip() == (ROOT / "README.md").read_text("utf-8").strip()
     assert {"lab", "docs", "test"} <= set(told.get_all("Provides-Extra"))
+
+
+def test_the_source_archive_holds_what_git_holds_and_nothing_else(dist: Path) -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no checkout")
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+
+    with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+
+    assert held == {name for name in listed if (ROOT / name).exists()} | {"PKG-INFO"}
+
+
+def test_what_is_installed_runs_and_goes_without_a_trace(dist: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "environment")
+    pip = [sys.executable, "-m", "pip", "-q", "--python", str(tmp_path / "environment/bin/python")]
+    before = sorted((tmp_path / "environment").rglob("*"))
+
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", next(dist.glob("*.whl"))], check=True)
+    said = subprocess.run(
+        [tmp_path / "environment/bin/vastnb", "--version"], check=True, capture_output=True, text=True
+    ).stdout
+    subprocess.run([*pip, "uninstall", "-y", "vastnb"], check=True)
+
+    assert said == f"vastnb {__version__}\n"
+    assert sorted((tmp_path / "environment").rglob("*")) == before
+
+
+def test_the_changelog_has_this_version_first() -> None:
+    heads = re.findall(
+        r"^## (\S+) \((unreleased|\d{4}-\d\d-\d\d)\)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
+    )
+
+    assert heads[0][0] == __version__
+    assert [version for version, day in heads[1:] if day == "unreleased"] == []

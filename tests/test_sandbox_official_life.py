@@ -62,7 +62,7 @@ def test_the_command_drives_a_machine_through_its_life(sandbox: Sandbox, shell: 
         "--ssh",
         "--direct",
     ]
-    told = shell.raw("create", "instance", offer["id"], "--bid_price", offer["min_bid"] * 1.2, *words)
+    told = shell.raw("create", "instance", offer["id"], "--bid_price", offer["min_bid"] * 3, *words)
     number = told["new_contract"]
     assert told["success"] and sandbox.instances[0]["id"] == number
     sandbox.clock.step(minutes=20)
@@ -75,11 +75,11 @@ def test_the_command_drives_a_machine_through_its_life(sandbox: Sandbox, shell: 
     assert str(number) in table and "Total: 1 instances" in table and "--status:       running" in table
     assert shell.run("label", "instance", number, "my_job").strip() == f"label for {number} set to my_job."
     sandbox.outbid(number)
-    assert "bid price changed" in shell.run("change", "bid", number, "--price", offer["min_bid"] * 3)
+    assert "bid price changed" in shell.run("change", "bid", number, "--price", offer["min_bid"] * 9)
     sandbox.clock.step(minutes=2)
     shown = shell.raw("show", "instance", number)
     assert (shown["label"], shown["actual_status"]) == ("my_job", "running")
-    assert shown["dph_base"] == pytest.approx(offer["min_bid"] * 3)
+    assert shown["dph_base"] == pytest.approx(offer["min_bid"] * 9)
     assert f"stopping instance {number}." in shell.run("stop", "instance", number)
     sandbox.clock.step(minutes=1)
     assert sandbox.instances[0]["actual_status"] == "exited"
