@@ -18,6 +18,7 @@ from vastnb.services import alerts
 from vastnb.services.alerts import Alert, Cheapest, judge
 from vastnb.services.events import Event, Queue, queue_of
 from vastnb.services.instances.fleet import Fleet
+from vastnb.vast.render import frame_text
 
 AT = "2026-06-01T09:00:00+00:00"
 QUERY = "gpu_name=RTX_4090 num_gpus>=2"
@@ -191,7 +192,7 @@ def test_alerts_in_a_notebook(ip: Any) -> None:
     assert len(vastnb.events("market.price")) == 1
     assert ip.run_line_magic("vast", "watch price").name.tolist() == ["cheap"]
     assert str(ip.run_line_magic("vast", "watch price cheap --stop")) == "It is forgotten."
-    assert ip.run_line_magic("vast", "watch price").empty
+    assert frame_text(ip.run_line_magic("vast", "watch price")).endswith("No price alerts.")
     with pytest.raises(vastnb.errors.CommandError, match="needs a price"):
         ip.run_line_magic("vast", f"watch price {QUERY}")
     ip.run_line_magic("vast", "watch --stop")

@@ -17,7 +17,7 @@ from renting import Yard
 
 import vastnb
 from vastnb.api.cli import main
-from vastnb.errors import AuthError, CommandError, InputError, NotFoundError, VastError
+from vastnb.errors import AuthError, CommandError, InputError, NotFoundError, QueryError, VastError
 from vastnb.services import alerts, session, sync
 from vastnb.services.events import Bus, queue_of
 from vastnb.services.history.spool import dates
@@ -80,6 +80,12 @@ def test_a_plan_that_cannot_be_kept_is_refused(mine: Kernel, models: list[str], 
     assert plan_of(mine.queue) == Plan()
 
 
+def test_what_can_be_no_name_is_refused_before_it_spoils_each_pass(mine: Kernel) -> None:
+    with pytest.raises(QueryError):
+        put_plan(mine.queue, ["A10", 'A"10'])
+    assert plan_of(mine.queue) == Plan()
+
+
 # --- passes -------------------------------------------------------------------------------------------------------------
 
 
@@ -127,6 +133,27 @@ def test_a_new_plan_begins_at_once_even_while_a_pass_is_made(there: Yard, mine: 
     mine.sampler.turn()
 
     assert searches(there) > before
+
+
+def test_a_pass_that_was_stopped_is_made_anew_by_who_takes_over(
+    there: Yard, mine: Kernel, make_kernel: Callable[..., Kernel]
+) -> None:
+    put_plan(mine.queue, ["RTX 4090", "RTX 3090"])
+    stopping, lease = threading.Event(), Watcher(mine.fleet, mine.bus).lease
+    assert lease.hold()
+    there.sandbox.faults.add("slow", path="/bundles/", seconds=0.5)
+    thread = threading.Thread(target=mine.sampler.run, args=(stopping, lease))
+    thread.start()
+    while not passed_of(mine.queue).at:
+        assert thread.is_alive()
+    stopping.set()
+    thread.join()
+    assert (passed_of(mine.queue).problem, searches(there)) == ("it was stopped", 1)
+
+    make_kernel().sampler.turn()
+
+    assert passed_of(mine.queue).problem == ""
+    assert searches(there) > 1
 
 
 def test_a_clock_that_was_set_back_puts_nothing_off(there: Yard, mine: Kernel) -> None:

@@ -8,7 +8,7 @@ Alerts lie beside the events of the account, so that they outlive the kernel and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -84,8 +84,15 @@ def _event(alert: Alert, cheapest: Cheapest) -> Event:
     return Event(number, "market.price", "", datetime.fromisoformat(cheapest.at), data)
 
 
-def look(client: Client, queue: Queue) -> list[Event]:
+def look(client: Client, queue: Queue, *, pause: Callable[[], bool] = lambda: False) -> list[Event]:
     """Ask for the cheapest offer of each alert, one request each, and publish what is new.
+
+    Parameters
+    ----------
+    client, queue
+        Who is asked, and where alerts and events lie.
+    pause
+        Waits after each request; whether to ask no more.
 
     Raises
     ------
@@ -102,6 +109,8 @@ def look(client: Client, queue: Queue) -> list[Event]:
             break
         if found is not None:
             seen[wanted.name] = found
+        if pause():
+            break
     new = _judge_all(queue, seen)
     if problem is not None:
         raise problem
@@ -245,7 +254,7 @@ def alerts_of(queue: Queue) -> list[Alert]:
     return _read(queue.note(_NOTE)[0])
 
 
-def _change(change: Any) -> list[Alert]:
+def _change(change: Callable[[list[Alert]], list[Alert]]) -> list[Alert]:
     queue = queue_of(current().client)
     try:
         return _read(queue.exchange(_NOTE, lambda text: _written(change(_read(text)))))

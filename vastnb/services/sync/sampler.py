@@ -22,6 +22,7 @@ from vastnb.services.history.store import require
 from vastnb.services.sampling import sample
 from vastnb.services.sync.lease import Lease
 from vastnb.vast.client import Client
+from vastnb.vast.query import parse_query
 from vastnb.vast.query.names import GPU_NAMES, gpu_canonical
 
 log = logging.getLogger("vastnb.sync")
@@ -71,8 +72,8 @@ def put_plan(queue: Queue, models: Sequence[str], *, every_s: float | None = Non
 
     Raises
     ------
-    InputError
-        It cannot be done in that time.
+    InputError, QueryError
+        It cannot be done in that time, or one of them cannot be a name.
     ConfigError
         The extra ``history`` is not installed.
     """
@@ -86,6 +87,8 @@ def put_plan(queue: Queue, models: Sequence[str], *, every_s: float | None = Non
         )
     if plan.models:
         require()
+    for model in plan.models:
+        parse_query(f'gpu_name="{model}"')
     queue.exchange(_PLAN, lambda _: orjson.dumps(asdict(plan)).decode())
     queue.exchange(_PASSED, lambda text: _written(replace(_read(text), next_at=0.0)))
     return plan
@@ -173,7 +176,7 @@ class Sampler:
         if has_work(self._bus.queue):
             try:
                 self.look()
-            except VastError as error:
+            except (VastError, OSError) as error:
                 log.warning("the market could not be looked at: %s", error)
         return _PATIENCE_S
 
@@ -182,8 +185,8 @@ class Sampler:
 
         Raises
         ------
-        VastError
-            The market cannot be looked at, or only a part of it.
+        VastError, OSError
+            The market cannot be looked at or written down, or only a part of it.
         """
         queue, now = self._bus.queue, self._clock()
         plan, before = plan_of(queue), passed_of(queue)
@@ -192,12 +195,13 @@ class Sampler:
         queue.exchange(_PASSED, lambda _: _written(begun))
         try:
             found, left_out = self._pass(plan.models)
-        except VastError as error:
+        except (VastError, OSError) as error:
             failures = before.failures + 1
             due = now + self._pause_s(plan.every_s, failures)
             self._note(replace(begun, next_at=due, failures=failures, problem=f"{type(error).__name__}: {error}"))
             raise
-        self._note(replace(begun, failures=0, problem=left_out))
+        due = now if self._stopping.is_set() else begun.next_at  # who takes over begins anew
+        self._note(replace(begun, next_at=due, failures=0, problem=left_out))
         return found
 
     def _pass(self, models: Sequence[str]) -> tuple[list[Event], str]:
@@ -208,7 +212,7 @@ class Sampler:
                 return [], f"from {model} on {row['note']}"
             if self._stopping.wait(self._apart_s(int(row["requests"]))):
                 return [], "it was stopped"
-        found = alerts.look(self._client, self._bus.queue)
+        found = alerts.look(self._client, self._bus.queue, pause=lambda: self._stopping.wait(self._apart_s(1)))
         self._bus.wake()
         for event in found:
             self._tell(event)
