@@ -38,6 +38,8 @@ from vastnb.services.instances.fleet import Fleet, fleet_of
 from vastnb.vast.render import plain
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from vastnb.vast.client import Client
 
 __all__ = ["Deal"]
@@ -46,6 +48,8 @@ _EVERY_S = 0.1
 """A progress is told at most so often."""
 _CONFIRMED_WITHIN_S = 60.0
 """A confirmation that a busy kernel gets later than this was meant for another moment."""
+_REQUESTS = 2
+"""Of a search: the cheapest are enough, and a reason if there is none; the service allows ten searches a minute."""
 _LOOK_AGAIN_S = 5.0
 _JOB = frozenset({"hours", "disk_gb", "download_gb", "upload_gb"})
 _STARTING = ("provisioning", "loading")
@@ -75,6 +79,8 @@ class Deal:
         Called whenever `state` is another one.
     on_work
         Told what is being done, in words.
+    lock
+        Held while `state` changes. It is that of the panel: with one of its own, its two threads could wait for each other.
     is_over
         Whether nobody looks any more. Then nothing is awaited; a machine lives on.
     client
@@ -91,13 +97,14 @@ class Deal:
         on_change: Callable[[], None],
         on_work: Callable[[str], None],
         is_over: Callable[[], bool],
+        lock: threading.RLock,
         client: Client | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.state, self.wish = state, wish
         self._on_change, self._on_work, self._is_over = on_change, on_work, is_over
         self._client, self._clock = client, clock
-        self._lock = threading.RLock()
+        self._lock = lock
         self._cancelled = threading.Event()
         self._offered: Any = None
         self._in_doubt = False
@@ -139,8 +146,8 @@ class Deal:
         """Take this offer, or none."""
         row = picked.row if picked is not None else None
         clean: dict[str, Any] = {"row": row, "machine": None, "bill": None, "gone": False, "before": None, "note": ""}
-        self.become(phase="empty" if picked is None else "offer", picked=picked, **clean, **more)
-        self._reckon()
+        phase: Phase = "empty" if picked is None else "offer"
+        self.become(phase=phase, picked=picked, **clean, **more, **self._reckoned(row))
 
     def following(self) -> Candidate | None:
         """The next cheapest offer after the one that is picked."""
@@ -151,21 +158,21 @@ class Deal:
     def want(self, values: dict[str, Any]) -> None:
         """Something else is wanted; what was checked before is no longer agreed."""
         self.wish = wishes.changed(self.wish, values)
-        self.become(phase="empty" if self.state.picked is None else "offer", note="")
-        self._reckon()
+        phase: Phase = "empty" if self.state.picked is None else "offer"
+        self.become(phase=phase, note="", **self._reckoned(self.state.row))
         if not _JOB.isdisjoint(values) and self._offered is not None and not self.state.refusal:
             self.become(candidates=tuple(agreements.candidates(self._offered, self.wish)[0]))
 
-    def _reckon(self) -> None:
-        """What the wish costs on the offer as it was last read."""
+    def _reckoned(self, row: pd.DataFrame | None) -> dict[str, Any]:
+        """What the wish costs on an offer, or why it cannot be had, as a part of the state."""
         quote, made, refusal = None, None, ""
-        if self.state.row is not None:
+        if row is not None:
             try:
-                quote, agreed = agreements.reckoned(self.state.row, self.wish, url=self.state.url)
+                quote, agreed = agreements.reckoned(row, self.wish, url=self.state.url)
                 made, refusal = (agreed, "") if isinstance(agreed, Agreement) else (None, in_words(agreed))
             except InputError as error:
                 refusal = in_words(error)
-        self.become(quote=quote, agreement=made, refusal=refusal)
+        return {"quote": quote, "agreement": made, "refusal": refusal}
 
     # ------------------------------------------------------------ work: what is there
 
@@ -185,12 +192,14 @@ class Deal:
         like = f'gpu_name="{quote.gpu_name}" num_gpus={quote.num_gpus}' if quote is not None else ""
         bid = "bid_usd_per_hour" in self.wish or (quote is not None and quote.rental == "bid")
         query, rental = self.state.query or agreements.query_of(self._offered) or like, "bid" if bid else "on-demand"
-        found = offers.search(query, rental=rental, disk_gb=disk_gb, refresh=True, client=self._client)
+        asked = {"rental": rental, "disk_gb": disk_gb, "refresh": True, "max_requests": _REQUESTS}
+        found = offers.search(query, client=self._client, **asked)
         why = found.attrs.get("vastnb", {}).get("why_empty", ())
         with self._lock:
             if self.state.phase not in ACTIVE and not self._is_over():
-                self.become(query=query, hint=" ".join(["No offer is there.", *map(plain, why)]))
+                self.become(query=query, hint="No offer is there.")
                 self.offer(found)
+                self.become(note=". ".join(map(plain, why)))
 
     def _read(self, picked: Candidate) -> None:
         client, disk_gb = self._fleet().client, wishes.job_in(self.wish)["disk_gb"]
@@ -207,8 +216,7 @@ class Deal:
         """What was found out about an offer, if it is still the one."""
         with self._lock:
             if self._is_picked(picked) and self.state.phase not in ACTIVE:
-                self.become(phase="offer", **found)
-                self._reckon()
+                self.become(phase="offer", **found, **self._reckoned(found.get("row", self.state.row)))
 
     def _look_at_account(self, name: str) -> None:
         fleet = self._fleet()

@@ -111,8 +111,9 @@ class LaunchPanel(Panel):
         self._shown = False
         state = State(hint=_hint(what), query=what if isinstance(what, str) else "")
         self._deal = Deal(
-            state, wish, on_change=self._draw, on_work=self._say, is_over=lambda: self._closed, client=client
-        )
+            state, wish, on_change=self._draw, on_work=self._say, is_over=lambda: self._closed, lock=self._lock,
+            client=client,
+        )  # fmt: skip
         super().__init__()
         self._draw()
         if self._selector is not None:
