@@ -17,7 +17,7 @@ from typing import Any, Self
 import pytest
 from renting import Yard, yard
 
-from vastnb.errors import NotFoundError
+from vastnb.errors import NotFoundError, NotRunningError
 from vastnb.sandbox.machines import Machines
 from vastnb.services.instances import Instance
 from vastnb.services.instances.fleet import Fleet
@@ -53,9 +53,8 @@ class Ground:
     def __init__(self, place: Yard, machines: Machines) -> None:
         self.yard, self.machines = place, machines
         self.kernel = place.kernel(timeout_s=15.0)
-        self.machine: Any = launch_on(
-            self.kernel, place.offers(self.kernel), name="work", max_hours=20, max_usd=50, download_gb=50, upload_gb=50
-        )
+        offers = place.offers(self.kernel, "num_gpus=1 inet_down_cost>0.001 inet_up_cost>0.001")
+        self.machine: Any = launch_on(self.kernel, offers, name="work", max_hours=20)
         self.machine.wait()
 
     def again(self, fleet: Fleet | None = None) -> Instance:
@@ -107,7 +106,7 @@ def ground(folder: Path, **options: Any) -> Iterator[Ground]:
         try:
             yield made
         finally:
-            with contextlib.suppress(NotFoundError):
+            with contextlib.suppress(NotFoundError, NotRunningError):
                 made.again().connect().close()
 
 

@@ -29,6 +29,8 @@ from .sshd import ADDRESS, Sshd, authorize, program
 
 URL = "VAST_URL"
 """The variable by which a script finds the sandbox; the official client reads it too."""
+PROC = "VASTNB_WATCHDOG_PROC"
+"""The variable by which a watchdog of vastnb's finds what it counts."""
 _MOST_OUTPUT_BYTES = 4 * 2**20
 _KILL_TIMEOUT_S = 10.0
 _LONE = re.compile("[\ud800-\udfff]")
@@ -193,6 +195,7 @@ class _Machine:
         server = self._serve(instance)
         variables = environment(instance._replace(row={**instance.row, **self.address}), self.disk, url)
         if server is not None:
+            variables = {PROC: str(self._own_proc())} | variables
             server.prepare(variables, shell)
         with self._log.open("ab") as log:
             self._keeper = subprocess.Popen(  # noqa: S603 the renter's script is what this is for
@@ -204,6 +207,14 @@ class _Machine:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def _own_proc(self) -> Path:
+        """Make a ``/proc`` without traffic: a container counts its own, and this computer's is everybody's."""
+        proc = self._folder / "proc"
+        for name, text in (("net/dev", "eth0: " + "0 " * 16), ("1/stat", "1 (init) S " + "0 " * 40)):
+            (proc / name).parent.mkdir(parents=True, exist_ok=True)
+            (proc / name).write_text(f"{text}\n")
+        return proc
 
     def _serve(self, instance: Instance) -> Sshd | None:
         """Return the server that lets in to a container, ``None`` if it has none; note its address."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from vastnb.errors import (
     ApiError,
     BudgetError,
+    CopyError,
     DestroyUncertainError,
     InputError,
     MachineError,
     NotOursError,
     NotRunningError,
+    VastError,
     WaitTimeoutError,
 )  # fmt: skip
 from vastnb.services import notices
@@ -26,6 +29,7 @@ from vastnb.services.instances.spending import Bill, bill_of
 from vastnb.services.instances.states import phase_of, verdict
 from vastnb.services.instances.working import Working
 from vastnb.services.journal import Rental
+from vastnb.services.remote import forget_entry
 from vastnb.vast.render import plain
 from vastnb.vast.types.records import InstanceRecord
 
@@ -290,15 +294,28 @@ class Instance(Working):
         self._note(usd_per_hour=usd_per_hour + disk)
         return self.refresh()
 
-    def destroy(self, *, force: bool = False) -> Bill:
+    def destroy(self, *, fetch: str | None = None, to: str | Path = ".", force: bool = False) -> Bill:
         """End it and its disk; its final bill.
+
+        Parameters
+        ----------
+        fetch
+            A file or folder on it that is brought home first, and compared there. If that fails the machine is kept, stopped.
+        to
+            Where it goes, as in `get`.
+        force
+            Also if vastnb did not make it.
 
         Raises
         ------
+        CopyError
+            Not all of `fetch` came; the machine is kept, and the hint says what it costs.
         DestroyUncertainError
             It could not be seen that it is gone.
         """
         self._require_ours(force)
+        if fetch is not None:
+            self._bring_home(fetch, to)
         problem: Exception | None = None
         for seconds in _LOOKS_S:
             if seconds:
@@ -317,7 +334,29 @@ class Instance(Working):
             )
         self._note(state="ended")
         self._record = None
+        forget_entry(self._fleet.client.state_folder, self.id)
         return self.bill()
+
+    def _bring_home(self, source: str, to: str | Path) -> None:
+        """Get what the machine must not end without; where that fails it is stopped, so that its disk alone costs."""
+        try:
+            changed = self.get(source, to, checksum=True).changed
+            if changed:
+                raise CopyError(f"{', '.join(changed[:3])} changed while copied", code="changed", files=changed)
+        except VastError as error:
+            raise CopyError(
+                f"machine {self.id} was not destroyed, for {source} is not whole in {to}: {error}", code="kept", instance_id=self.id,
+                hint=self._kept(), original=error,
+            ) from error  # fmt: skip
+
+    def _kept(self) -> str:
+        """Stop the machine if it runs; what it does now, and what to do next."""
+        try:
+            if self.state == "running":
+                self.stop(force=True)
+        except ApiError:
+            return f"it still runs and costs; vastnb.instance({self.name or self.id!r}).destroy() ends it, and its files with it"
+        return f"it is {self.state}, and its disk costs: start() and destroy(fetch=...) again, or destroy() without"
 
     def _is_gone(self) -> bool:
         """Whether a list that can be read lacks it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vastnb.errors import InputError
@@ -32,8 +33,9 @@ def instance(what: str | int, *, client: Client | None = None) -> Instance:
 
 @contextmanager
 def rent(
-    what: Any, *, wait: bool = True, order: str = "usd_per_hour", client: Client | None = None, **wanted: Any
-) -> Iterator[Instance]:
+    what: Any, *, wait: bool = True, fetch: str | None = None, to: str | Path = ".", order: str = "usd_per_hour",
+    client: Client | None = None, **wanted: Any,
+) -> Iterator[Instance]:  # fmt: skip
     """A machine for the length of a ``with`` block: destroyed, and seen to be gone, whatever ends the block.
 
     Parameters
@@ -42,6 +44,8 @@ def rent(
         Conditions of a search, as text; or what `vastnb.launch` takes.
     wait
         Wait until it runs before the block begins.
+    fetch, to
+        A file or folder of the machine that is brought home before it ends, and where to, as in `Instance.destroy`.
     order
         For conditions: which offer is tried first.
     **wanted
@@ -67,7 +71,10 @@ def rent(
     what = offers_for(what, wanted, order=order, client=client)
     machine = launch(what, client=client, **wanted)
     assert isinstance(machine, Instance)
+    brings_home = None
     try:
-        yield machine.wait() if wait else machine
+        machine = machine.wait() if wait else machine
+        brings_home = fetch  # from a machine that never ran there is nothing to bring
+        yield machine
     finally:
-        machine.destroy()
+        machine.destroy(fetch=brings_home, to=to)

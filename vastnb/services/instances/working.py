@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Literal, overload
 from vastnb.errors import MachineError, NotRunningError
 from vastnb.services import notices
 from vastnb.services.instances.seen import Seen
+from vastnb.services.instances.traffic import price_of
 from vastnb.services.remote import (
     Connection,
+    Copied,
+    Copy,
     Job,
+    Moving,
     Ran,
     address_of,
     find_job,
@@ -24,6 +28,8 @@ from vastnb.services.remote import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
     from vastnb.services.remote import OnOutput
@@ -167,3 +173,54 @@ class Working(Seen):
             There is none.
         """
         return Job(self.connect, find_job(self.connect(), job_id), self._spools)
+
+    # -------------------------------------------------------- files
+
+    def put(
+        self, source: str | Path, to: str = ".", *, checksum: bool = False, over_max_usd: bool = False,
+        on_progress: Callable[[Moving], None] | None = None,
+    ) -> Copied:  # fmt: skip
+        """Copy a file or a folder to the machine; what is there already, and the same, is not copied again.
+
+        Size and price are said first. If the connection breaks it goes on where it was, and so does the same call later.
+
+        Parameters
+        ----------
+        source
+            On this computer. With a slash at its end, what is in the folder; without one, the folder itself.
+        to
+            On the machine, from its home on; with a slash at its end a folder, which is made.
+        checksum
+            Compare what files hold, not only their sizes and times.
+        over_max_usd
+            Copy although the traffic costs more than ``max_usd`` leaves for it.
+        on_progress
+            Told how far it is; without one, a notebook shows it.
+
+        Raises
+        ------
+        BudgetError
+            The traffic costs more than ``max_usd`` leaves for it; nothing was copied.
+        CopyError
+            It was not copied, or not whole: a disk is full, something may not be read or written.
+        NotRunningError, ReachError
+            The machine does not run, or cannot be reached.
+        """
+        return self._copied(Copy(self.connect(), "put", source, to, checksum=checksum), over_max_usd, on_progress)
+
+    def get(
+        self, source: str, to: str | Path = ".", *, checksum: bool = False, over_max_usd: bool = False,
+        on_progress: Callable[[Moving], None] | None = None,
+    ) -> Copied:  # fmt: skip
+        """Copy a file or a folder from the machine; arguments and errors as those of `put`."""
+        return self._copied(Copy(self.connect(), "get", source, to, checksum=checksum), over_max_usd, on_progress)
+
+    def _copied(self, copy: Copy, is_over_allowed: bool, on_progress: Callable[[Moving], None] | None) -> Copied:
+        record = self.refresh().record  # what was moved before counts
+
+        def allow(size_bytes: int) -> float | None:
+            return price_of(
+                size_bytes, record, self._row, to_machine=copy.way == "put", is_over_allowed=is_over_allowed
+            )
+
+        return copy.run(allow, on_progress or notices.show_progress)

@@ -8,6 +8,7 @@ Knows records of machines, and nothing of renting.
 from vastnb.services.remote.address import Address, address_of
 from vastnb.services.remote.config import forget_entry, write_entry
 from vastnb.services.remote.connection import Connection
+from vastnb.services.remote.files import Copied, Copy, Moving, Way
 from vastnb.services.remote.jobs import Job, find_job, jobs_frame, read_jobs
 from vastnb.services.remote.keys import key_file, public_key
 from vastnb.services.remote.running import OnOutput, Ran, follow
@@ -15,9 +16,13 @@ from vastnb.services.remote.running import OnOutput, Ran, follow
 __all__ = [
     "Address",
     "Connection",
+    "Copied",
+    "Copy",
     "Job",
+    "Moving",
     "OnOutput",
     "Ran",
+    "Way",
     "address_of",
     "find_job",
     "follow",
