@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vastnb import errors
     from vastnb.api.magics import load_ipython_extension, unload_ipython_extension
-    from vastnb.api.widgets import OfferSelector
+    from vastnb.api.widgets import LaunchPanel, OfferSelector
     from vastnb.infra.config import Settings
     from vastnb.sandbox import Sandbox
     from vastnb.services import handlers
@@ -41,6 +41,7 @@ __all__ = [
     "Client",
     "Event",
     "Instance",
+    "LaunchPanel",
     "LaunchSpec",
     "OfferSelector",
     "Quote",
@@ -96,6 +97,7 @@ _HOMES = {
         ("Quote", "cheapest_for", "compare", "frontier", "quote", "sensitivity", "usd_per_job"), "vastnb.services.costs"
     ),
     "Client": "vastnb.vast.client",
+    "LaunchPanel": "vastnb.api.widgets",
     "OfferSelector": "vastnb.api.widgets",
     "Sandbox": "vastnb.sandbox",
     "Settings": "vastnb.infra.config",

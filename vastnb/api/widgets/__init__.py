@@ -11,6 +11,7 @@ except ImportError as error:
         hint="pip install anywidget, also where JupyterLab itself is installed; then restart the kernel",
     ) from error
 
+from vastnb.api.widgets.launching import LaunchPanel
 from vastnb.api.widgets.selector import OfferSelector
 
-__all__ = ["OfferSelector"]
+__all__ = ["LaunchPanel", "OfferSelector"]
