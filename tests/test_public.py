@@ -18,7 +18,7 @@ PUBLIC = [
     "alert", "alerts", "audit", "cache_info", "calls", "cheapest_for", "clear_cache", "compare", "drop_alert", "errors", "events", "fields",
     "frontier", "gpus", "handlers", "health", "history", "import_history", "instance", "instances", "launch",
     "load_ipython_extension", "market", "on", "parse_query", "plot", "quote", "reconcile", "rent", "sample", "search", "searches",
-    "sensitivity", "show", "spend", "unload_ipython_extension", "usd_per_job", "use", "verify_webhook",
+    "sensitivity", "show", "spend", "stop_watching", "unload_ipython_extension", "usd_per_job", "use", "verify_webhook", "watch",
 ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from renting import Yard, yard
 
 import vastnb
 from vastnb.errors import InputError, VastError
-from vastnb.services import session, sync
+from vastnb.services import session
 from vastnb.services.events import Bus, Event, default_bus, queue_of
 from vastnb.services.handlers import destroy, rebid, stop
 from vastnb.services.instances import Instance
@@ -390,7 +390,7 @@ def test_watching_in_a_notebook(ip: Any) -> None:
     assert "did not watch" in str(ip.run_line_magic("vast", "watch --stop"))
     assert not any(thread.name == "vastnb-watcher" for thread in threading.enumerate())
     with pytest.raises(InputError, match="interval_s must be 2 to 3600"):
-        sync.watch(interval_s=0.1)
+        vastnb.watch(interval_s=0.1)
 
 
 def test_watching_in_a_shell_tells_each_event_runs_handlers_of_a_file_and_ends_cleanly(

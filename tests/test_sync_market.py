@@ -268,7 +268,7 @@ def test_watching_the_market_in_a_notebook(ip: Any) -> None:
 
     assert (
         said
-        == "RTX 4090, RTX 3090, H100 SXM: to be looked at every 20 min, for %vast history.\nThis kernel looks, from now on."
+        == "RTX 4090, RTX 3090, H100 SXM: to be looked at every 20 min, for the history.\nThis kernel looks, from now on."
     )
     assert told == "Nothing new."
     assert (status.here, status.models, status.market_every_s) == (True, ("RTX 4090", "RTX 3090", "H100 SXM"), 1200)
@@ -279,6 +279,18 @@ def test_watching_the_market_in_a_notebook(ip: Any) -> None:
     assert ip.run_line_magic("vast", "watch --status").watched_by is None
     assert "No GPU models" in str(ip.run_line_magic("vast", "watch market --stop"))
     assert str(ip.run_line_magic("vast", "watch market")).splitlines()[1] == "Market: nothing is planned."
+
+
+def test_watching_without_magics() -> None:
+    vastnb.use("sandbox", start="2026-06-01T09:00", offers=300, seed=99)
+
+    first = vastnb.watch(["RTX 4090", "RTX 3090"], every_s=600)
+    again = vastnb.watch(every_s=1200)
+
+    assert (first.here, first.models, first.market_every_s) == (True, ("RTX 4090", "RTX 3090"), 600)
+    assert (again.models, again.market_every_s, again.since) == (first.models, 1200, first.since)
+    assert vastnb.stop_watching()
+    assert not vastnb.stop_watching()
 
 
 @pytest.mark.parametrize(

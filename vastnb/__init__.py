@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vastnb.services.sampling import sample
     from vastnb.services.session import use
     from vastnb.services.spending import reconcile, spend
+    from vastnb.services.sync import stop_watching, watch
     from vastnb.services.usage import cache_info, calls, clear_cache
     from vastnb.services.webhooks import verify_webhook
     from vastnb.vast.client import Client
@@ -83,10 +84,12 @@ __all__ = [
     "sensitivity",
     "show",
     "spend",
+    "stop_watching",
     "unload_ipython_extension",
     "usd_per_job",
     "use",
     "verify_webhook",
+    "watch",
 ]
 
 _HOMES = {
@@ -103,6 +106,7 @@ _HOMES = {
     "Settings": "vastnb.infra.config",
     "__version__": "vastnb.version",
     **dict.fromkeys(("alert", "alerts", "drop_alert"), "vastnb.services.alerts"),
+    **dict.fromkeys(("stop_watching", "watch"), "vastnb.services.sync"),
     "cache_info": "vastnb.services.usage",
     "clear_cache": "vastnb.services.usage",
     "calls": "vastnb.services.usage",

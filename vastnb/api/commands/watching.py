@@ -60,7 +60,7 @@ def _sync(args: argparse.Namespace, door: Door) -> Any:
         return _look_now()
     if door == "shell":
         return _watch_here(args.interval)
-    watcher = sync.watch(interval_s=args.interval)
+    watcher = sync.start_watching(interval_s=args.interval)
     return Text(
         f"Watching every {watcher.interval_s:g} s, while no other kernel of yours does. %vast events shows what happened."
     )
@@ -83,7 +83,7 @@ def _watch_market(args: argparse.Namespace, door: Door) -> Any:
     plan = sync.put_plan(queue, [] if args.stop else models, every_s=_seconds(args.every))
     if args.stop:
         return Text("No GPU models are looked at any more; price alerts stay.")
-    said = f"{', '.join(plan.models)}: to be looked at every {plan.every_s / 60:g} min, for %vast history."
+    said = f"{', '.join(plan.models)}: to be looked at every {plan.every_s / 60:g} min, for the history."
     return Text("\n".join((said, *_doubts(plan.models), _who_looks(args.interval, door))))
 
 
@@ -125,7 +125,7 @@ def _who_looks(interval_s: float, door: Door) -> str:
     from vastnb.services import sync
 
     if door == "notebook":
-        sync.watch(interval_s=interval_s)
+        sync.start_watching(interval_s=interval_s)
     status = sync.sync_status()
     if status.watched_by is None:
         return "Nobody looks yet: vastnb sync does."
@@ -174,7 +174,7 @@ def _watch_here(interval_s: float) -> None:
     _log_to_stderr()
     logging.getLogger("vastnb.sync").setLevel(logging.INFO)
     with until_ended() as wait:
-        sync.watch(interval_s=interval_s, tell=lambda event: _say(_line(event)), patient=True)
+        sync.start_watching(interval_s=interval_s, tell=lambda event: _say(_line(event)), patient=True)
         _say(f"Watching every {interval_s:g} s until Ctrl-C.")
         wait()
         sync.stop_watching()
@@ -340,7 +340,7 @@ WATCHING_COMMANDS: tuple[Command, ...] = (
             *_WATCH,
             arg("--stop", action="store_true", help="watch no more in this kernel; market: these models; price: the alert of this name"),
         ),
-        "vastnb.on",
+        "vastnb.watch",
         ("%vast watch", '%vast watch market "RTX 4090" H100_SXM --every 15min', "%vast watch price gpu_name=RTX_4090 num_gpus>=2 --below 0.4"),
         "In a notebook it goes on in the background; in a shell it is sync. Of all that watch an account on this computer, one looks. What is "
         "to be looked for on the market is kept: whoever looks goes on with it.",
@@ -350,7 +350,7 @@ WATCHING_COMMANDS: tuple[Command, ...] = (
         "the watcher as a program of its own, until Ctrl-C or SIGTERM: machines, market and price alerts",
         _sync,
         _WATCH,
-        "vastnb.on",
+        "vastnb.watch",
         ("vastnb sync --handlers my_handlers.py", "vastnb sync --status"),
         "A line an event on standard output, what went wrong on standard error. vastnb watch market and price say what else to look for.",
         doors=("shell",),

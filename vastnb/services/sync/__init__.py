@@ -11,7 +11,7 @@
 """
 
 from vastnb.services.sync.looking import Machine, Snapshot, changes, snapshot
-from vastnb.services.sync.running import look_now, stop_watching, watch
+from vastnb.services.sync.running import look_now, start_watching, stop_watching, watch
 from vastnb.services.sync.sampler import Plan, Sampler, plan_of, put_plan
 from vastnb.services.sync.status import SyncStatus, last_look, sync_status
 from vastnb.services.sync.watcher import INTERVAL_S, Watcher
@@ -30,6 +30,7 @@ __all__ = [
     "plan_of",
     "put_plan",
     "snapshot",
+    "start_watching",
     "stop_watching",
     "sync_status",
     "watch",

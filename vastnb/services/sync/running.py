@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from vastnb.errors import InputError, VastError
 from vastnb.services import session
 from vastnb.services.events import Bus, Event, default_bus
 from vastnb.services.instances.fleet import Fleet, fleet_of
-from vastnb.services.sync.sampler import Sampler, has_work
+from vastnb.services.sync.sampler import Sampler, has_work, plan_of, put_plan
+from vastnb.services.sync.status import SyncStatus, sync_status
 from vastnb.services.sync.watcher import INTERVAL_S, Watcher
 
-__all__ = ["look_now", "stop_watching", "watch"]
+__all__ = ["look_now", "start_watching", "stop_watching", "watch"]
 
 _SHORTEST_S, _LONGEST_S = 2.0, 3600.0
 _JOIN_S = 5.0
@@ -38,20 +39,66 @@ _lock = threading.Lock()
 
 
 def watch(
+    models: str | Sequence[str] = (), *, every_s: float | None = None, interval_s: float = INTERVAL_S
+) -> SyncStatus:
+    """Watch your machines and the market from now on, in the background; what changes becomes events.
+
+    If a kernel or daemon of yours watches already, this one only stands by. What there is when it returns is what later looks are
+    compared with. It goes on until `stop_watching`, or this process ends.
+
+    Parameters
+    ----------
+    models
+        GPU models that are looked at for the `history`, such as ``["RTX 4090", "H100"]``, instead of those planned before; none leaves the
+        plan as it is.
+    every_s
+        How long from pass to pass over the market, for models and price alerts, 60 to 86400; None keeps what was planned, at first 900.
+    interval_s
+        How long from look to look at the machines, 2 to 3600.
+
+    Returns
+    -------
+    SyncStatus
+        Who watches, and how it goes.
+
+    Raises
+    ------
+    InputError, QueryError
+        The plan cannot be kept.
+    ConfigError
+        There are models, and the extra ``history`` is not installed.
+    VastError
+        The first look failed.
+
+    Examples
+    --------
+    >>> import vastnb
+    >>> _ = vastnb.use("sandbox", start="2026-06-01")
+    >>> vastnb.watch("RTX 4090", every_s=900).models
+    ('RTX 4090',)
+    >>> vastnb.stop_watching()
+    True
+    """
+    if models or every_s is not None:
+        queue = default_bus().queue
+        named = [models] if isinstance(models, str) else models
+        put_plan(queue, named or plan_of(queue).models, every_s=every_s)
+    start_watching(interval_s=interval_s)
+    return sync_status()
+
+
+def start_watching(
     *,
     interval_s: float = INTERVAL_S,
     tell: Callable[[Event], object] = lambda event: None,  # noqa: ARG005
     patient: bool = False,
 ) -> Watcher:
-    """Watch the machines of the session in force, and the market by the plan, from now on, in the background; what changes becomes events.
-
-    If a kernel or daemon of the user watches already, this one only stands by. What there is when it returns is what later looks
-    are compared with.
+    """Watch the machines of the session in force, and the market by the plan, as `watch` does.
 
     Parameters
     ----------
     interval_s
-        How long from look to look at the machines, 2 to 3600.
+        As for `watch`.
     tell
         Told of each event that is published here.
     patient
