@@ -400,13 +400,13 @@ serve(client, address="127.0.0.1", port=int(sys.argv[2]), on_ready=lambda url: p
 
 
 class Storm:
-    """Deliveries at full speed, 30 % doubled and 10 % wrongly signed, while the endpoint is killed now and then."""
+    """Deliveries at full speed, 30 % doubled and 10 % wrongly signed, while the endpoint is killed at random points."""
 
     def __init__(self, folder: Path, count: int, seed: int) -> None:
         self.folder, self.lock = folder, threading.Lock()
         self.accepted, self.told = Counter[str](), Counter[str]()
         self.ids = [f"event-{number}" for number in range(count)]
-        chance = random.Random(seed)
+        self.chance = chance = random.Random(seed)
         self.jobs = [(name, SECRET) for name in (*self.ids, *chance.sample(self.ids, count * 3 // 10))]
         self.jobs += [(f"forged-{number}", "wrong") for number in range(count // 10)]
         chance.shuffle(self.jobs)
@@ -455,8 +455,8 @@ class Storm:
         workers = [threading.Thread(target=self.work) for _ in range(4)]
         for worker in workers:
             worker.start()
-        for kill in range(kills):
-            while len(self.waiting) > len(self.jobs) * (kills - kill) // (kills + 1):
+        for left in sorted(self.chance.sample(range(len(self.jobs)), kills), reverse=True):
+            while len(self.waiting) > left:
                 workers[0].join(0.01)
             running.kill()
             running.wait()
