@@ -11,7 +11,8 @@ except ImportError as error:
         hint="pip install anywidget, also where JupyterLab itself is installed; then restart the kernel",
     ) from error
 
+from vastnb.api.widgets.health import HealthPanel
 from vastnb.api.widgets.launching import LaunchPanel
 from vastnb.api.widgets.selector import OfferSelector
 
-__all__ = ["LaunchPanel", "OfferSelector"]
+__all__ = ["HealthPanel", "LaunchPanel", "OfferSelector"]

@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ from vastnb.services.checks import PATIENCE, Tried, together, tried
 from vastnb.services.events import Queue, queue_of
 from vastnb.services.journal import COSTING, Journal
 from vastnb.services.sync import last_look
+from vastnb.services.sync.lease import held
 from vastnb.vast.client import Client, Told
 from vastnb.vast.client.machines import Machines
 from vastnb.vast.query import parse_query
@@ -56,10 +58,13 @@ class Kept(NamedTuple):
 
 
 class Events(NamedTuple):
-    """How the record of events stands."""
+    """How the record of events stands, and whoever fills it by looking."""
 
     depth: int
-    last_look: str | None
+    last_look: datetime | None
+    is_watched: bool
+    problem: str
+    """Why the watcher could not look; empty if it could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,11 @@ class Seen:
     def answers(self) -> list[Tried]:
         """What the service answered."""
         return [self.tries[name] for name in ASKED if name in self.tries and self.tries[name].error is None]
+
+    @property
+    def is_practice(self) -> bool:
+        """Whether a sandbox was asked."""
+        return self.settings.profile == "sandbox" or any(told.sandbox for told, _ in self.told)
 
     @property
     def told(self) -> list[tuple[Told, Tried]]:
@@ -169,7 +179,9 @@ def _kept(store: Store, probe: Client) -> Kept:
 
 def _events(queue: Queue) -> Events:
     try:
-        return Events(queue.depth(), last_look(queue))
+        lease, looked = held(queue, time.time()), last_look(queue)
+        last = datetime.fromisoformat(looked) if looked is not None else None
+        return Events(queue.depth(), last, lease is not None, lease.problem if lease is not None else "")
     finally:
         queue.close()
 

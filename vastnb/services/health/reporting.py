@@ -56,8 +56,7 @@ def health(*, client: Client | None = None) -> HealthReport:
 
 def _report(seen: Seen) -> HealthReport:
     times = [told.seen_at for told, _ in seen.told]
-    sandbox = seen.settings.profile == "sandbox" or any(told.sandbox for told, _ in seen.told)
-    about = {"source": "sandbox" if sandbox else "vast", "url": seen.settings.url, "account": seen.account}
+    about = {"source": "sandbox" if seen.is_practice else "vast", "url": seen.settings.url, "account": seen.account}
     return HealthReport(
         subject="the account" if "user" in seen.tries else "without an account",
         checks=tuple(judged(seen)),
