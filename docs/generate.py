@@ -100,6 +100,7 @@ WHOSE = {
         for kind in ("templates", "benchmarks", "metrics", "trends", "locations", "volumes", "ssh-keys", "user")
     },
     "jobs": "What `Instance.jobs` and `%vast jobs` return.",
+    "keeps": "What `Instance.keep` and `Instance.keeps` return.",
     "calls": "What `vastnb.calls()` and `%vast calls --all` return.",
     "call summary": "What `vastnb.calls(summary=True)` and `%vast calls` return.",
     "quotes": "What `vastnb.quote` returns for a frame, and `%vast quote` for a query.",
@@ -174,7 +175,7 @@ One table of commands has two doors: `%vast WORD ...` in a notebook, `vastnb WOR
 
 ```python
 %load_ext vastnb
-%vast use sandbox start=2026-06-01T09:00
+%vast use sandbox start=2026-06-01T09:00 machines=true
 ```
 
 {words}

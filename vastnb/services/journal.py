@@ -64,6 +64,8 @@ class Rental:
     """What runs on it, without secrets."""
     terms: dict[str, Any] = field(default_factory=dict)
     """The caps it was rented with, and what happens at its end."""
+    query: str = ""
+    """The conditions of the search that found it; empty where it was named otherwise."""
     quote: dict[str, Any] = field(default_factory=dict)
     """What it was expected to cost."""
     usd_per_hour: float = 0.0

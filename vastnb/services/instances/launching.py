@@ -210,7 +210,22 @@ def _wish(first: _Offer, name: str, wanted: dict[str, Any]) -> _Wish:
     spec = spec_of(**{**_fixed_by_quote(first, {**runs, **job}), **runs})
     terms = terms_of(**ends)
     job = {"hours": terms.max_hours or 1.0, **job}
+    if terms.on_outbid == "move":
+        _check_movable(spec, name)
     return _Wish(spec, terms, check_name(name) if name else "", job)
+
+
+def _check_movable(spec: LaunchSpec, name: str) -> None:
+    """Whoever moves a machine has what is written down of it, and knows it by its name."""
+    if not name or spec.bid_usd_per_hour is None:
+        raise InputError(
+            "on_outbid='move' goes with a name and a bid", hint="launch(..., name='spot', bid_usd_per_hour=...)"
+        )
+    if spec.secrets:
+        raise InputError(
+            f"on_outbid='move' does not go with secrets, which are not written down: {', '.join(sorted(spec.secrets))}",
+            hint="set them as variables of the account: each of its machines has those",
+        )
 
 
 def parted(wanted: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -365,7 +380,7 @@ def _bid_checked(client: Client, now: Quote, bid: float, row: pd.Series) -> Quot
 def _rented(fleet: Fleet, offer: _Offer, wish: _Wish, plan: Plan, sight: Sight) -> Instance:
     rental = Rental(
         token=plan.label.token, label=write_label(plan.label), offer_id=offer.offer_id, sent_at=plan.now, name=wish.name,
-        machine_id=plan.quote.machine_id, rental=plan.quote.rental, spec=wish.spec.shown(),
+        machine_id=plan.quote.machine_id, rental=plan.quote.rental, spec=wish.spec.shown(), query=offer.query,
         terms=wish.terms.model_dump(mode="json"), quote=plan.quote.model_dump(mode="json"), usd_per_hour=plan.usd_per_hour,
         most_usd=plan.most_usd, ends_at=plan.ends_at, notebook=notebook_of_kernel(),
     )  # fmt: skip

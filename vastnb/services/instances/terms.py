@@ -40,11 +40,14 @@ class Terms(BaseModel):
     idle_minutes: float | None = Field(
         None, gt=0, description="it also ends after so long without GPU use, once there was some"
     )
-    on_outbid: Literal["wait", "raise", "destroy"] = Field(
+    on_outbid: Literal["wait", "raise", "destroy", "move"] = Field(
         "wait",
-        description="for an interruptible machine: what is done when somebody bids more (while somebody waits for it)",
+        description="for an interruptible machine: what is done when somebody bids more (while somebody waits for it; to move it, "
+        "while something keeps it)",
     )
-    max_bid_usd_per_hour: float | None = Field(None, gt=0, description="up to which bid on_outbid='raise' goes")
+    max_bid_usd_per_hour: float | None = Field(
+        None, gt=0, description="up to which bid on_outbid='raise' and 'move' go"
+    )
 
     @property
     def has_cap(self) -> bool:

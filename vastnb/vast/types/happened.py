@@ -14,7 +14,7 @@ EVENTS: tuple[Column, ...] = (
     Column("message", "str", "what is said of it", head="Says", form="long"),
     Column("handled", "str", "what became of it, for each handler", head="Handled", form="long"),
     Column("reason", "str", "why a handler failed", head="Reason", form="long"),
-    Column("source", "str", "who said so: webhook, watcher or user"),
+    Column("source", "str", "who said so: webhook, watcher, keeper or user"),
     Column("received_at", "datetime64[us, UTC]", "when it was written down, by this computer's clock", "UTC"),
     Column("data", "str", "all that is known, JSON"),
 )

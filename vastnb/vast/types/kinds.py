@@ -17,7 +17,7 @@ from vastnb.vast.types.columns import OFFERS, Column, number
 from vastnb.vast.types.happened import ALERTS, EVENTS, NOTIFICATION_TYPES, WEBHOOKS
 from vastnb.vast.types.observed import HISTORY, MACHINE_LIFE, OBSERVATIONS, SAMPLES, SNAPSHOTS
 from vastnb.vast.types.paid import RECONCILED, SPENT_BY_CONTRACT, SPENT_BY_DAY, SPENT_BY_GROUP
-from vastnb.vast.types.rented import AUDIT, INSTANCES, JOBS
+from vastnb.vast.types.rented import AUDIT, INSTANCES, JOBS, KEEPS
 
 __all__ = ["GPUS", "KINDS"]
 
@@ -142,6 +142,7 @@ KINDS: dict[str, tuple[Column, ...]] = {
     "selfcheck": SELFCHECK,
     "audit": AUDIT,
     "jobs": JOBS,
+    "keeps": KEEPS,
     "instances": INSTANCES,
     "spending groups": SPENT_BY_GROUP,
     "spending days": SPENT_BY_DAY,

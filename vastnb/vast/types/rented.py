@@ -61,3 +61,19 @@ JOBS: tuple[Column, ...] = (
     Column("stderr_bytes", "Int64", "of errors", "bytes"),
 )  # fmt: skip
 """Columns of `Instance.jobs`."""
+
+KEEPS: tuple[Column, ...] = (
+    Column("source", "str", "the folder on the machine", head="Folder"),
+    Column("to", "str", "the last whole copy of it, here", head="Copy"),
+    Column("state", "str", "kept (copied while the machine runs), job over, leaving (it is outbid, and another machine is looked for), arriving "
+           "(another one is rented), or over (the machine is gone)", head="State"),
+    Column("copied_at", "datetime64[us, UTC]", "the service's clock at the last whole copy; NA if there was none", "UTC", head="Copied"),
+    Column("files", "Int64", "files of the last whole copy", head="Files", form=",d"),
+    number("size_gb", "", "their size", "GB", head="Size", form=".3g"),
+    number("every_s", "", "how long from copy to copy", "s"),
+    Column("instance_id", "Int64", "the machine that it is on now", head="Machine", form="d"),
+    number("usd", "", "the traffic of all copies", "$", head="Traffic", form="usd"),
+    Column("moves", "Int64", "how often it was moved to another machine", head="Moves", form="d"),
+    Column("problem", "str", "why the last try failed; empty if it did not", head="Problem", form="long"),
+)  # fmt: skip
+"""Columns of `Instance.keeps`."""

@@ -1,0 +1,179 @@
+"""What is kept of a machine: copies of its folders that come home in the background. `Instance` is one of these.
+
+Here one says what is wanted; `keeper` does it, in this kernel or another, or in the daemon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from vastnb.errors import InputError, NotOursError
+from vastnb.services.events import queue_of
+from vastnb.services.instances.keeps import Folder, Keep, Keeps
+from vastnb.services.instances.working import Working
+from vastnb.services.remote import Job
+from vastnb.vast.query import seconds_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vastnb.services.instances.fleet import Fleet
+
+__all__ = ["Keeping", "background"]
+
+_LEAST_S, _MOST_S = 30.0, 7 * 86_400.0
+background: list[Callable[[Fleet], object]] = []
+"""What begins to work in this process when something is to be kept; the keeper puts itself here, which needs `Instance`."""
+
+
+class Keeping(Working):
+    """The part of `Instance` whose folders come home by themselves."""
+
+    def keep(
+        self, source: str, *, to: str | Path, every: str = "10min", job: Job | None = None, cwd: str = ".",
+        then: Literal["keep", "destroy"] = "keep",
+    ) -> pd.DataFrame:  # fmt: skip
+        """Copy a folder of the machine home, again and again, from now on.
+
+        Each copy is whole or not there: it is compared by checksums before it takes the place of the one before. This kernel copies
+        in the background while it lives; another kernel that keeps something, `%vast watch` and ``vastnb sync`` go on with it.
+
+        Rented with ``on_outbid="move"``, the machine is given up when it is outbid, another one is rented within what is left of its
+        caps, the copies are put there, and `job` is started again.
+
+        Parameters
+        ----------
+        source
+            The folder on the machine, from its home on.
+        to
+            The folder here that always is the last whole copy.
+        every
+            How long from copy to copy, such as ``10min``; half a minute at least.
+        job
+            What is started again if the machine was moved or started anew. It must go on by itself from what is in the folder.
+        cwd
+            The folder it was started in.
+        then
+            What becomes of the machine when `job` has ended and all is copied: it stays, or is destroyed.
+
+        Returns
+        -------
+        DataFrame
+            As `keeps`.
+
+        Raises
+        ------
+        InputError
+            Something that cannot be.
+        NotOursError
+            The machine was not made by vastnb.
+        """
+        import pandas as pd  # noqa: F401  # in the cell: imported in a thread it would show every frame as in a terminal
+
+        if self._row is None:
+            raise NotOursError(f"machine {self.id} was not made by vastnb, and is not kept", instance_id=self.id)
+        folder = Folder(_checked(source), str(Path(to).expanduser().absolute()), _seconds(every))
+        if then == "destroy" and job is None:
+            raise InputError("then='destroy' goes with a job: without one nobody knows when", hint="keep(..., job=job)")
+        given: dict[str, Any] = {}
+        if job is not None:
+            given = {
+                "command": job.command,
+                "cwd": cwd,
+                "job_id": job.id,
+                "is_job_over": False,
+                "is_started": True,
+                "then": then,
+            }
+        self._all_kept.put(_with(self._wish, folder, **given))
+        for begin in background:
+            begin(self._fleet)
+        return self.keeps()
+
+    def keeps(self) -> pd.DataFrame:
+        """What is kept of the machine, and how it goes; also of one that it was moved to since.
+
+        Returns
+        -------
+        DataFrame
+            Columns as in the columns page, also when it is empty.
+        """
+        from vastnb.vast.types.frames import frame_of
+
+        there = self._all_kept.of(self.id)
+        rows = [_told(there, folder) for folder in there.folders] if there is not None else []
+        names = (
+            "source",
+            "to",
+            "state",
+            "copied_at",
+            "files",
+            "size_gb",
+            "every_s",
+            "instance_id",
+            "usd",
+            "moves",
+            "problem",
+        )
+        frame = frame_of("keeps", {name: [row[i] for row in rows] for i, name in enumerate(names)})
+        frame.attrs["vastnb"] = {"kind": "keeps"}
+        return frame
+
+    def stop_keeping(self, source: str | None = None) -> pd.DataFrame:
+        """Copy a folder no more, or none at all; what was copied stays. What is still kept."""
+        there = self._all_kept.of(self.id)
+        if there is not None:
+            left = tuple(folder for folder in there.folders if source not in (None, folder.source))
+            if left:
+                self._all_kept.update(there, lambda now: replace(now, folders=left))
+            else:
+                self._all_kept.remove(there)
+        return self.keeps()
+
+    @property
+    def _all_kept(self) -> Keeps:
+        return Keeps(queue_of(self._fleet.client))
+
+    @property
+    def _wish(self) -> Keep:
+        """What is kept of it so far."""
+        there = self._all_kept.of(self.id)
+        assert self._row is not None
+        return there if there is not None else Keep(self.id, self._row.name, machines=(self.id,))
+
+
+def _with(keep: Keep, folder: Folder, **given: Any) -> Keep:
+    others = [other for other in keep.folders if other.source != folder.source]
+    if any(other.to == folder.to for other in others):
+        raise InputError(f"another folder of the machine is copied to {folder.to} already")
+    return replace(keep, folders=(*others, folder), problem="", **given)
+
+
+def _checked(source: str) -> str:
+    path = source.removeprefix("~/").rstrip("/")
+    if not path or path in (".", "~") or "\0" in path:
+        raise InputError(f"expected a folder on the machine, such as /workspace/ckpt, got {source!r}")
+    return path
+
+
+def _seconds(every: str) -> float:
+    try:
+        seconds = seconds_of(every)
+    except ValueError as error:
+        raise InputError(f"every: {error}, got {every!r}", hint="for example 10min or 1h", original=error) from error
+    if not _LEAST_S <= seconds <= _MOST_S:
+        raise InputError(f"every must be {_LEAST_S:g} s to {_MOST_S / 86_400:g} days, got {every!r}")
+    return seconds
+
+
+def _told(keep: Keep, folder: Folder) -> tuple[Any, ...]:
+    at = None if folder.copied_at is None else datetime.fromtimestamp(folder.copied_at, UTC)
+    state = "job over" if keep.stage == "kept" and keep.is_job_over else keep.stage
+    return (
+        folder.source, folder.to, state, at, folder.files, folder.size_bytes / 1e9, folder.every_s, keep.instance_id, folder.usd,
+        len(keep.machines) - 1, folder.problem or keep.problem,
+    )  # fmt: skip

@@ -1,0 +1,166 @@
+"""What is to be kept of which machine, beside the events of the account: so that any kernel or daemon goes on with it.
+
+A `Keep` is one machine's: the folders that are copied home, and the job that goes on elsewhere when the machine is moved. Whoever
+works at one holds it, so that no other does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import orjson
+
+from vastnb.infra.processes import is_gone, new_mark
+from vastnb.services.events import Queue
+
+__all__ = ["Folder", "Keep", "Keeps", "Stage"]
+
+Stage = Literal["kept", "leaving", "arriving", "over"]
+"""
+* ``kept``: its folders are copied while it runs;
+* ``leaving``: the machine is given up, and another one is looked for;
+* ``arriving``: another one is rented, and does not have the files yet;
+* ``over``: the machine is gone.
+"""
+_NOTE = "keeps"
+_HELD_S = 120.0
+_WORKING_S = 6 * 3600.0
+"""A copy cannot take longer: what seems to is a process number that was given out again."""
+_MOST_OVER = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of a machine that is copied home. Times are the service's clock, seconds since 1970."""
+
+    source: str
+    to: str
+    every_s: float
+    copied_at: float | None = None
+    files: int = 0
+    size_bytes: int = 0
+    """Of the last whole copy."""
+    moved_bytes: int = 0
+    """By all copies."""
+    usd: float = 0.0
+    """Their traffic."""
+    problem: str = ""
+    """Why the last try was not whole; empty if it was."""
+    next_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What is kept of one machine."""
+
+    instance_id: int
+    name: str = ""
+    folders: tuple[Folder, ...] = ()
+    command: str = ""
+    """The job's; empty if there is none."""
+    cwd: str = "."
+    job_id: str = ""
+    is_started: bool = False
+    """Whether the job of this name was started. It is named first: so nothing is started twice."""
+    is_job_over: bool = False
+    then: str = "keep"
+    """What becomes of the machine when the job has ended and all is copied: ``keep`` or ``destroy``."""
+    stage: Stage = "kept"
+    machines: tuple[int, ...] = ()
+    """All that it was on, this one included."""
+    problem: str = ""
+    """Why the machine could not be looked after; empty if it could."""
+    owner: str = ""
+    held_until: float = 0.0
+    """By this computer's clock."""
+
+    def folder(self, source: str, **changes: Any) -> Keep:
+        """With one of its folders changed."""
+        changed = (replace(folder, **changes) if folder.source == source else folder for folder in self.folders)
+        return replace(self, folders=tuple(changed))
+
+
+class Keeps:
+    """All that is kept of one account's machines.
+
+    Parameters
+    ----------
+    queue
+        Where it lies.
+
+    Raises
+    ------
+    StateError
+        From each method: the file cannot be used.
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue, self._me = queue, new_mark()
+
+    def all(self) -> list[Keep]:
+        """Everything, oldest first."""
+        return _read(self._queue.note(_NOTE)[0])
+
+    def of(self, instance_id: int) -> Keep | None:
+        """That of a machine, also of one that it was moved from."""
+        return next((keep for keep in reversed(self.all()) if instance_id in keep.machines), None)
+
+    def put(self, keep: Keep) -> None:
+        """Write one down, in place of what there is of the same machine."""
+        self._change(lambda there: [*(other for other in there if other.machines[0] != keep.machines[0]), keep])
+
+    def update(self, keep: Keep, change: Callable[[Keep], Keep]) -> Keep | None:
+        """Change what there is now of `keep`, if there still is; what was written."""
+        written: list[Keep] = []
+
+        def changed(there: Keep) -> Keep:
+            if there.machines[0] != keep.machines[0]:
+                return there
+            written.append(change(there))
+            return written[-1]
+
+        self._change(lambda there: [changed(other) for other in there])
+        return written[-1] if written else None
+
+    def remove(self, keep: Keep) -> None:
+        """Forget one."""
+        self._change(lambda there: [other for other in there if other.machines[0] != keep.machines[0]])
+
+    # ------------------------------------------------------------ who works at it
+
+    def hold(self, keep: Keep, *, is_working: bool = False) -> Keep | None:
+        """Be the one who works at it, for some minutes or as long as a copy may take; None if another is, or it is no more."""
+        now = self._queue.clock()
+        until = now + (_WORKING_S if is_working else _HELD_S)
+
+        def taken(there: Keep) -> Keep:
+            return replace(there, owner=self._me, held_until=until) if self._is_free(there, now) else there
+
+        held = self.update(keep, taken)
+        return held if held is not None and held.owner == self._me else None
+
+    def release(self) -> None:
+        """Let others work at what was held here."""
+        self._change(lambda there: [replace(k, owner="", held_until=0.0) if k.owner == self._me else k for k in there])
+
+    def _is_free(self, keep: Keep, now: float) -> bool:
+        return keep.owner in ("", self._me) or keep.held_until < now or is_gone(keep.owner)
+
+    def _change(self, change: Callable[[list[Keep]], list[Keep]]) -> None:
+        self._queue.exchange(_NOTE, lambda text: _written(change(_read(text))))
+
+
+def _read(text: str) -> list[Keep]:
+    rows = orjson.loads(text) if text else []
+    return [
+        Keep(**row | {"folders": tuple(Folder(**folder) for folder in row["folders"]), "machines": tuple(row["machines"])})
+        for row in rows
+    ]  # fmt: skip
+
+
+def _written(keeps: list[Keep]) -> str:
+    over = [keep for keep in keeps if keep.stage == "over"]
+    forgotten = over[: max(0, len(over) - _MOST_OVER)]
+    return orjson.dumps([keep for keep in keeps if keep not in forgotten]).decode()

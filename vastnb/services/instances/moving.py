@@ -1,0 +1,121 @@
+"""Another machine in place of one that was outbid, within what is left of its caps. Never are there two at once.
+
+1. `offer_for` looks whether one is to be had at all: as long as none is, the machine stays. Its disk costs, and it may run again.
+2. The machine is destroyed first, and seen to be gone: while it is outbid nobody can read its disk, so waiting saves nothing.
+3. `rent_for` rents through `launch`, under the same name: a machine of that name that lives is taken, whoever rented it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from vastnb.errors import (
+    BudgetError,
+    InputError,
+    InvalidRequestError,
+    OfferGoneError,
+    PriceChangedError,
+)
+from vastnb.services.instances.handle import Instance
+from vastnb.services.instances.launching import launch_on
+from vastnb.services.instances.spec import HIDDEN
+from vastnb.services.instances.spending import bill_of
+from vastnb.services.instances.terms import Plan
+from vastnb.services.journal import Rental
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vastnb.services.instances.fleet import Fleet
+
+__all__ = ["offer_for", "rent_for"]
+
+_TRIED = 5
+_LEAST_OVER, _OVER = 1.02, 1.1
+"""A bid that only equals the least one is outbid by the next."""
+_LATE_S = 300.0
+"""Charges may come some minutes late."""
+
+
+def offer_for(fleet: Fleet, row: Rental, now: float) -> Plan:
+    """How another machine in place of this one would be rented.
+
+    Raises
+    ------
+    OfferGoneError
+        None is to be had within what is left of the caps.
+    InputError
+        It cannot be rented again from what was written down.
+    """
+    plan = _first(fleet, row, now, lambda offer, wanted: launch_on(fleet, offer, new=True, dry_run=True, **wanted))
+    assert isinstance(plan, Plan)
+    return plan
+
+
+def rent_for(fleet: Fleet, row: Rental, now: float) -> Instance:
+    """Another machine in place of this one, which is gone. Errors as `offer_for`, and as `launch`."""
+    living = fleet.look().named(row.name)
+    if living is not None:
+        return Instance(fleet, *living, now)
+    other = _first(fleet, row, now, lambda offer, wanted: launch_on(fleet, offer, **wanted))
+    assert isinstance(other, Instance)
+    return other
+
+
+def _first(
+    fleet: Fleet, row: Rental, now: float, ask: Callable[[pd.DataFrame, dict[str, Any]], Instance | Plan]
+) -> Instance | Plan:
+    wanted, refusals = _wanted(fleet, row, now), []
+    for offer, bid in _offers(fleet, row):
+        try:
+            return ask(offer, {**wanted, "bid_usd_per_hour": bid})
+        except (OfferGoneError, PriceChangedError, BudgetError, InvalidRequestError) as refusal:
+            refusals.append(refusal.message)
+    why = f": {'; '.join(refusals)}" if refusals else ""
+    raise OfferGoneError(f"no other machine is to be had now within the caps of {row.name}{why}")
+
+
+def _offers(fleet: Fleet, row: Rental) -> Iterator[tuple[pd.DataFrame, float]]:
+    """Offers of other machines, cheapest first, and what to bid: a tenth more than must be, as far as is allowed."""
+    from vastnb.services.offers import search
+
+    model = f'gpu_name="{row.quote.get("gpu_name")}" num_gpus={row.quote.get("num_gpus")}'
+    found = search(row.query or model, rental="bid", disk_gb=row.spec["disk_gb"], refresh=True, client=fleet.client)
+    most = float(row.terms.get("max_bid_usd_per_hour") or row.spec["bid_usd_per_hour"])
+    others = found[(found["machine_id"] != row.machine_id) & (found["min_bid_usd_per_hour"] * _LEAST_OVER <= most)]
+    for number in range(min(_TRIED, len(others))):
+        offer = others.iloc[[number]]
+        least = float(offer["min_bid_usd_per_hour"].iloc[0])
+        yield offer, min(most, math.ceil(least * _OVER * 1000) / 1000)
+
+
+def _wanted(fleet: Fleet, row: Rental, now: float) -> dict[str, Any]:
+    """What `launch` is asked for: the same again, under what is left of the caps."""
+    if not row.spec or HIDDEN in row.spec.get("env", {}).values():
+        raise InputError(
+            f"{row.name} cannot be moved: what it was rented with is not known here, or has secrets that are not written down"
+        )
+    spec = {name: value for name, value in row.spec.items() if value not in (None, "", [], {})}
+    spec |= {name: tuple(spec[name]) for name in ("ports", "args") if name in spec}
+    terms = {name: value for name, value in row.terms.items() if value is not None}
+    if "max_usd" in terms:
+        terms["max_usd"] = _left(fleet, row, now)
+    if "max_hours" in terms and row.ends_at is not None:
+        terms["max_hours"] = (row.ends_at - now) / 3600
+    if min(terms.get("max_usd", 1.0), terms.get("max_hours", 1.0)) <= 0.01:
+        raise OfferGoneError(f"nothing is left of the caps of {row.name}")
+    job = row.quote.get("job", {})
+    traffic = {name: job.get(name) or 0 for name in ("download_gb", "upload_gb")}
+    return {"name": row.name, **traffic, **spec, **terms}
+
+
+def _left(fleet: Fleet, row: Rental, now: float) -> float:
+    """What is left of ``max_usd``."""
+    since, until = (datetime.fromtimestamp(at, UTC) for at in (row.sent_at - 86_400, now + 60))
+    assert row.instance_id is not None
+    charged = bill_of(row.instance_id, fleet.machines.charges(since, until)).total_usd
+    late = row.usd_per_hour * min(_LATE_S, now - row.sent_at) / 3600
+    return float(row.terms["max_usd"]) - charged - late
