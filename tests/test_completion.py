@@ -163,8 +163,8 @@ def test_a_settings_file_that_cannot_be_read_is_left_out(text: str) -> None:
 @pytest.mark.parametrize(
     ("line", "fragment", "found"),
     [
-        ("use sandbox s", "s", ["seed=", "start=", "strict=", "sandbox.offers=", "sandbox.seed=", "sandbox.start=", "sandbox.strict="]),
-        ("use production s", "s", ["sandbox.offers=", "sandbox.seed=", "sandbox.start=", "sandbox.strict="]),
+        ("use sandbox s", "s", ["seed=", "start=", "strict=", "sandbox.offers=", "sandbox.seed=", "sandbox.start=", "sandbox.strict=", "sandbox.machines="]),
+        ("use production s", "s", ["sandbox.offers=", "sandbox.seed=", "sandbox.start=", "sandbox.strict=", "sandbox.machines="]),
         ("use sandbox seed=7 strict=", "", ["true", "false"]),
         ("use production cache.backend=m", "m", ["memory"]),
         ("use production timeout_s=", "", []),

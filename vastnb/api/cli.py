@@ -58,6 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _tell_of_waits() -> None:
     notices.announce = lambda wait: print(f"waiting {wait.seconds:.0f} s: {wait.reason}", file=sys.stderr)
     notices.show_progress = lambda progress: print(progress, file=sys.stderr)
+    notices.show_output = _show_output
+
+
+def _show_output(stream: str, text: str) -> None:
+    print(text, end="", flush=True, file=sys.stderr if stream == "stderr" else sys.stdout)
 
 
 def _without_version(words: Any) -> list[str]:

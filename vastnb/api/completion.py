@@ -68,6 +68,7 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "sandbox.seed": (),
     "sandbox.start": (),
     "sandbox.strict": ("true", "false"),
+    "sandbox.machines": ("true", "false"),
 }
 """Every setting of `vastnb.infra.config` and the values of those with few, written out since that module needs pydantic; a
 test compares the two. Without secrets such as ``api_key``: they do not belong in a notebook."""

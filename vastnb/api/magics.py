@@ -37,7 +37,7 @@ def load_ipython_extension(ip: InteractiveShell) -> None:
     ip.events.register("pre_run_cell", _remember_cell)
     for mime, show in (("text/html", _html), ("text/plain", _text)):
         _before[mime] = _look(_formatter(ip, mime), show)
-    notices.announce, notices.show_progress = _show_wait, _ProgressLine()
+    notices.announce, notices.show_progress, notices.show_output = _show_wait, _ProgressLine(), _show_output
     _warm_up_after(ip)
 
 
@@ -46,7 +46,7 @@ def unload_ipython_extension(ip: InteractiveShell) -> None:
     ip.magics_manager.magics["line"].pop("vast", None)
     ip.magics_manager.magics["cell"].pop("vast", None)
     completion.unregister(ip)
-    notices.announce = notices.show_progress = None
+    notices.announce = notices.show_progress = notices.show_output = None
     if _remember_cell in ip.events.callbacks["pre_run_cell"]:
         ip.events.unregister("pre_run_cell", _remember_cell)
     for mime, before in list(_before.items()):
@@ -113,6 +113,14 @@ def _show_wait(wait: Any) -> None:
     if wait.seconds >= 1 and threading.current_thread() is threading.main_thread():
         sys.stdout.write(f"Waiting {wait.seconds:.0f} s: {wait.reason}.\n")
         sys.stdout.flush()
+
+
+def _show_output(stream: str, text: str) -> None:
+    """What a command on a machine prints, in the cell that waits for it; a background thread shows nothing."""
+    if threading.current_thread() is threading.main_thread():
+        out = sys.stderr if stream == "stderr" else sys.stdout
+        out.write(text)
+        out.flush()
 
 
 class _ProgressLine:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from vastnb.api.commands.meant import OTHER_NAMES, in_our_words, option_hint, word_hint
-from vastnb.api.commands.model import Arg, Command, Door, Text
+from vastnb.api.commands.model import Arg, Command, Door, Text, Word
 from vastnb.api.commands.table import COMMANDS
 from vastnb.errors import CommandError
 
@@ -50,11 +50,29 @@ def run(words: Sequence[str], door: Door) -> Any:
     command = COMMANDS.get(word)
     if command is None or door not in command.doors:
         raise _unknown(word, door)
+    rest, tail = _parted(command, rest)
     if "--help" in rest or "-h" in rest:
         return help_for(command.word, door)
     _check_options(command, rest, door)
     args = parser_for(command).parse_intermixed_args(rest)
+    if command.tail:
+        setattr(args, command.tail, tail)
     return help_for(" ".join(args.word), door) if command.call is None else command.call(args, door)
+
+
+def _parted(command: Command, words: list[str]) -> tuple[list[str], list[str]]:
+    """The command's own words, and those of its tail, which begin with the second that is no option."""
+    if not command.tail:
+        return words, []
+    valued = {name for arg in command.args for name in arg.names if "action" not in arg.options}
+    place = seen = 0
+    while place < len(words) and seen < 2:
+        is_option = words[place].startswith("-")
+        seen += not is_option
+        if seen < 2:
+            place += 2 if is_option and words[place] in valued else 1
+    rest = words[place:]
+    return words[:place], rest
 
 
 def _unknown(word: str, door: Door) -> CommandError:
@@ -80,7 +98,7 @@ def split_line(line: str) -> list[str]:
     ``gpu_name="RTX 4090" geolocation in [US, CA] 'num_gpus>=2 dph<1' -n`` gives ``gpu_name="RTX 4090"``, ``geolocation``,
     ``in``, ``[US, CA]``, ``num_gpus>=2 dph<1``, ``-n``.
     """
-    return [_unquoted(word) for word in re.findall(r"""(?:\[[^\]]*\]|"[^"]*"|'[^']*'|[^\s])+""", line)]
+    return [Word(_unquoted(word), word) for word in re.findall(r"""(?:\[[^\]]*\]|"[^"]*"|'[^']*'|[^\s])+""", line)]
 
 
 def _unquoted(word: str) -> str:

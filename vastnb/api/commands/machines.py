@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vastnb.api.commands.model import Command, Door, Text, arg
+from vastnb.api.commands.model import Command, Door, arg
+from vastnb.api.commands.remote import REMOTE_COMMANDS
 from vastnb.errors import CommandError
 
 __all__ = ["MACHINE_COMMANDS"]
@@ -64,15 +65,6 @@ def _named(machine: str) -> Any:
     return instance(machine)
 
 
-def _ssh(args: argparse.Namespace, door: Door) -> Any:
-    machine = _named(args.machine)
-    if machine.ssh_command is None:
-        raise CommandError(
-            f"ssh: machine {machine.id} is {machine.state} and cannot be reached yet", hint=f"%vast wait {args.machine}"
-        )
-    return Text(machine.ssh_command)
-
-
 def _act(verb: str) -> Callable[[argparse.Namespace, Door], Any]:
     """Call the method `verb` of a machine, or of several, with the command's options."""
 
@@ -123,7 +115,6 @@ MACHINE_COMMANDS: tuple[Command, ...] = (
         body="--onstart",
     ),
     Command("ps", "the account's machines, and what they cost", _ps, (), "vastnb.instances", ("%vast ps",), first=True),
-    Command("ssh", "how to reach a machine", _ssh, (_MACHINE,), "vastnb.Instance.ssh_command", ("%vast ssh lora-7b",), first=True),
     Command(
         "wait",
         "wait until a machine runs",
@@ -132,6 +123,7 @@ MACHINE_COMMANDS: tuple[Command, ...] = (
         "vastnb.Instance.wait",
         ("%vast wait lora-7b",),
     ),
+    *REMOTE_COMMANDS,
     Command(
         "stop",
         "stop a machine; its disk stays, and is billed",
@@ -170,7 +162,12 @@ MACHINE_COMMANDS: tuple[Command, ...] = (
         "destroy",
         "end a machine and its disk, see that it is gone, and give its bill",
         _act("destroy"),
-        (_MACHINES, _FORCE),
+        (
+            _MACHINES,
+            arg("--fetch", metavar="PATH", help="a file or folder on it that is brought home first; if it does not come whole, the machine is kept"),
+            arg("--to", default=".", metavar="FOLDER", help="where it goes, without it this folder"),
+            _FORCE,
+        ),
         "vastnb.Instance.destroy",
         ("%vast destroy lora-7b spot",),
         "There is no way back: what is on its disk is lost.",
@@ -200,4 +197,4 @@ MACHINE_COMMANDS: tuple[Command, ...] = (
         doors=("shell",),
     ),
 )  # fmt: skip
-"""Launch, look, change, end."""
+"""Launch, look, work, change, end."""

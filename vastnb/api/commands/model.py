@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-__all__ = ["Arg", "Command", "Door", "Text", "arg"]
+__all__ = ["Arg", "Command", "Door", "Text", "Word", "arg"]
 
 Door = Literal["notebook", "shell"]
 
@@ -19,6 +19,19 @@ class Text(str):
 
     def __repr__(self) -> str:
         return str(self)
+
+
+class Word(str):
+    """A word of a line without the quotes around it, and how it was written."""
+
+    __slots__ = ("written",)
+    written: str
+
+    def __new__(cls, text: str, written: str) -> Self:
+        """A word."""
+        made = super().__new__(cls, text)
+        made.written = written
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,8 @@ class Command:
     doors: tuple[Door, ...] = ("notebook", "shell")
     first: bool = False
     """Whether it is among the words that help shows first."""
+    tail: str = ""
+    """The argument that takes every word from its first on, whatever looks like an option: somebody else's command."""
     body: str = ""
     """The option that takes a cell's body whole; a command without one reads it as more of its query, if it has one."""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
-from vastnb.errors import MachineError, NotRunningError
+from vastnb.errors import InputError, MachineError, NotFoundError, NotRunningError
 from vastnb.services import notices
+from vastnb.services.instances import logs
+from vastnb.services.instances.logs import Log
 from vastnb.services.instances.seen import Seen
 from vastnb.services.instances.traffic import price_of
 from vastnb.services.remote import (
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
     from vastnb.services.remote import OnOutput
 
 __all__ = ["Working"]
+
+_MOST_LINES = 100_000
+_LOG_PAUSE_S = 3.0
 
 
 class Working(Seen):
@@ -151,7 +157,7 @@ class Working(Seen):
             running.begin(connection, begin)
             return self.job(token)
         return follow(
-            connection, token, begin=begin, timeout_s=timeout_s, on_output=on_output or notices.show_output, spools=self._spools
+            connection, token, begin=begin, timeout_s=timeout_s, on_output=on_output, spools=self._spools
         )  # fmt: skip
 
     def jobs(self) -> pd.DataFrame:
@@ -224,3 +230,53 @@ class Working(Seen):
             )
 
         return copy.run(allow, on_progress or notices.show_progress)
+
+    # -------------------------------------------------------- logs
+
+    def logs(
+        self, *, tail: int = 100, follow: bool = False, grep: str = "", daemon: bool = False, on_output: OnOutput | None = None
+    ) -> Log | None:  # fmt: skip
+        """What the machine printed, as the service tells it; it needs no ssh, and the machine need not run.
+
+        What a job printed is `Job.log`.
+
+        Parameters
+        ----------
+        tail
+            How many lines at most, of the last ones.
+        follow
+            Show them, and what comes, until Ctrl-C or the machine's end; then there is nothing to return.
+        grep
+            Only lines that match this regular expression.
+        daemon
+            What the host says of the machine, instead of what it printed itself.
+        on_output
+            With `follow`: told ``stdout`` and the lines; without one, a notebook shows them.
+
+        Raises
+        ------
+        NotFoundError
+            There is no log, or no such machine.
+
+        Source: ``PUT /api/v0/instances/request_logs/{id}/``.
+        """
+        if not 1 <= tail <= _MOST_LINES:
+            raise InputError(f"tail must be 1 to {_MOST_LINES:,} lines, got {tail}")
+
+        def look() -> list[str]:
+            return logs.fetched(self._fleet, self.id, tail=tail, grep=grep, daemon=daemon)
+
+        if not follow:
+            return Log("\n".join(look()))
+        tell = on_output or notices.show_output or (lambda _stream, _text: None)
+        with contextlib.suppress(KeyboardInterrupt):
+            logs.follow(look, lambda text: tell("stdout", text), self._goes_on)
+        return None
+
+    def _goes_on(self) -> bool:
+        """Wait a little; whether the machine may print more."""
+        self._fleet.pause(_LOG_PAUSE_S)
+        try:
+            return self.refresh().state in ("provisioning", "loading", "running")
+        except NotFoundError:
+            return False

@@ -194,7 +194,7 @@ class Copy:
         """Where files of a `get` come in, on the disk where they go; a kernel that is killed leaves no half files elsewhere."""
         if self.way == "put":
             return None
-        return self._here if self._here.is_dir() else self._here.parent
+        return (self._here if self._here.is_dir() else self._here.parent).absolute()
 
     # ------------------------------------------------------------ rsync
 

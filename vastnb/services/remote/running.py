@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vastnb.errors import CopyError, InputError, ReachError, StateError, WaitTimeoutError
+from vastnb.services import notices
 from vastnb.services.remote import scripts
 from vastnb.services.remote.connection import Connection, readable
 from vastnb.services.remote.spool import Spool
 
-__all__ = ["OnOutput", "Ran", "begin", "end", "follow", "new_token", "start"]
+__all__ = ["OnOutput", "Ran", "Shown", "begin", "end", "follow", "new_token", "start"]
 
 OnOutput = Callable[[str, str], None]
 """Told ``stdout`` or ``stderr``, and the text that came."""
@@ -29,6 +30,7 @@ _SILENT_S = 30.0
 """A machine that sends no sign of life for so long is not reached any more."""
 _MOST_COMMAND = 100_000
 """Linux takes a word of 128 KiB."""
+_MOST_SHOWN = 200_000
 _END_S = 15.0
 GRACE_S = 8.0
 """A command that is told to end has so long to do it."""
@@ -48,10 +50,31 @@ class Ran:
     """All that it printed, as bytes, if that is much or no text."""
     stderr_file: Path | None = None
 
+    @property
+    def exit_status(self) -> int:
+        """The same, for a shell that asked."""
+        return self.code
+
     def __repr__(self) -> str:
         files = [str(file) for file in (self.stdout_file, self.stderr_file) if file is not None]
         whole = f"; all that it printed: {', '.join(files)}" if files else ""
         return f"exit status {self.code} after {self.seconds:.1f} s{whole}"
+
+
+class Shown:
+    """Shows what a command prints, until that is more than anybody reads."""
+
+    def __init__(self, show: OnOutput) -> None:
+        self._show, self._left = show, _MOST_SHOWN
+
+    def __call__(self, stream: str, text: str) -> None:
+        """Show a part."""
+        if self._left <= 0:
+            return
+        self._show(stream, text[: self._left])
+        self._left -= len(text)
+        if self._left <= 0:
+            self._show(stream, "\n[... it prints more than is shown; the result says where all of it is ...]\n")
 
 
 def new_token() -> str:
@@ -113,7 +136,7 @@ def follow(
     timeout_s
         For how long; then the job is ended.
     on_output
-        Told what it prints, as it comes.
+        Told what it prints, as it comes; without one, a door shows it.
     spools
         The folder for what is much.
     is_detached
@@ -126,6 +149,8 @@ def follow(
     ReachError
         The machine was not reached for too long. The job goes on.
     """
+    if on_output is None and notices.show_output is not None:
+        on_output = Shown(notices.show_output)
     following = _Following(connection, token, begin=begin, on_output=on_output, spools=spools, is_detached=is_detached)
     began = time.monotonic()
     try:

@@ -76,6 +76,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         Endpoint("bid", "PUT", "/api/v0/instances/bid_price/{id}/", _SAME, _NOWHERE, "never", "account", True, ((1, 5.5),)),
         Endpoint("reboot", "PUT", "/api/v0/instances/reboot/{id}/", _PAYS, _NOWHERE, "never", "account", True, _QUICK),
         Endpoint("destroy", "DELETE", "/api/v0/instances/{id}/", _SAME, _NOWHERE, "never", "account", True, _SLOW),
+        Endpoint("request logs", "PUT", "/api/v0/instances/request_logs/{id}/", _SAME, _NOWHERE, "never", "account", True, _QUICK),
         Endpoint("create ssh-key", "POST", "/api/v0/ssh/", _PAYS, _NOWHERE, "never", "account", True, _QUICK),
         Endpoint("attach ssh-key", "POST", "/api/v0/instances/{id}/ssh/", _SAME, _NOWHERE, "never", "account", True, _QUICK),
         Endpoint("notification types", "GET", "/api/v0/notification-types/", _READ, _MEMORY, "account", "account", True, _QUICK),

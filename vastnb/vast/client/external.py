@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from vastnb.errors import ApiError, InputError
+from vastnb.errors import ApiError, InputError, NotFoundError
 from vastnb.infra._httpx import httpx, open_wire
 from vastnb.vast.client.answers import network_error
 from vastnb.version import __version__
@@ -16,6 +16,7 @@ from vastnb.version import __version__
 __all__ = ["host_of", "send_external", "status_from"]
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_MOST_BYTES = 100_000_000
 _WORTH_REPEATING = frozenset({408, 425, 429})
 
 
@@ -56,6 +57,35 @@ def status_from(url: str, *, timeout_s: float) -> int:
             raise network_error(error, what) from error
 
 
+def fetch_external(url: str, *, timeout_s: float = 30.0) -> bytes:
+    """What is at an address outside of the service; the address may be a secret, and no key goes there.
+
+    Raises
+    ------
+    NotFoundError
+        It is not there, or not yet.
+    ApiError
+        It was refused, or is longer than anybody needs.
+    NetworkError
+        No answer came.
+    """
+    what = f"GET from {host_of(url)}"
+    try:
+        with _open(url, timeout_s) as http:
+            response = http.get(url)
+    except httpx.HTTPError as error:
+        raise network_error(error, what) from error
+    status = response.status_code
+    if status == httpx.codes.NOT_FOUND:
+        raise NotFoundError(f"{what} found nothing", status=status, endpoint=what, retryable=True)
+    if status != httpx.codes.OK or len(response.content) > _MOST_BYTES:
+        raise ApiError(
+            f"{what} was answered with {status} and {len(response.content):,} bytes", status=status, endpoint=what,
+            retryable=status >= 500 or status in _WORTH_REPEATING,
+        )  # fmt: skip
+    return response.content
+
+
 def send_external(url: str, content: Any, *, timeout_s: float = 10.0) -> None:
     """Post JSON to an address outside of the service.
 
@@ -67,14 +97,18 @@ def send_external(url: str, content: Any, *, timeout_s: float = 10.0) -> None:
         No answer came.
     """
     what = f"POST to {host_of(url)}"
-    agent = {"User-Agent": f"vastnb/{__version__}"}
-    with httpx.Client(transport=open_wire(url), timeout=timeout_s, headers=agent, trust_env=False) as http:
-        try:
+    try:
+        with _open(url, timeout_s) as http:
             status = http.post(url, json=content).status_code
-        except httpx.HTTPError as error:
-            raise network_error(error, what) from error
+    except httpx.HTTPError as error:
+        raise network_error(error, what) from error
     if not 200 <= status < 300:
         raise ApiError(
             f"{what} was answered with {status}", status=status, endpoint=what,
             retryable=status >= 500 or status in _WORTH_REPEATING,
         )  # fmt: skip
+
+
+def _open(url: str, timeout_s: float) -> httpx.Client:
+    agent = {"User-Agent": f"vastnb/{__version__}"}
+    return httpx.Client(transport=open_wire(url), timeout=timeout_s, headers=agent, trust_env=False)

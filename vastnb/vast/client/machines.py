@@ -91,6 +91,15 @@ class Machines:
         """Restart the container; its disk stays."""
         self.client.told("reboot", at=instance_id, json={})
 
+    def request_logs(self, instance_id: int, *, tail: int, grep: str = "", daemon: bool = False) -> str:
+        """Have a machine's log uploaded, or its host's log of it; where it will be."""
+        body = {"tail": str(tail), **({"filter": grep} if grep else {}), **({"daemon_logs": "true"} if daemon else {})}
+        content = self.client.told("request logs", at=instance_id, json=body).content
+        url = content.get("result_url") if isinstance(content, dict) else None
+        if not isinstance(url, str) or not url:
+            raise ResponseError("request logs: expected an address", path="$.result_url")
+        return url
+
     def register_key(self, public_key: str) -> None:
         """Let a public ssh key in to every machine that is rented from now on."""
         self.client.told("create ssh-key", json={"ssh_key": public_key})
