@@ -23,11 +23,11 @@ from vastnb.services import notices
 from vastnb.services.budget import Cost
 from vastnb.services.checks import HealthReport
 from vastnb.services.instances.checking import Sighting, checked
+from vastnb.services.instances.keeping import Keeping
 from vastnb.services.instances.labels import Label, read_label, write_label
 from vastnb.services.instances.looks import Progress, per_hour
 from vastnb.services.instances.spending import Bill, bill_of
 from vastnb.services.instances.states import phase_of, verdict
-from vastnb.services.instances.working import Working
 from vastnb.services.journal import Rental
 from vastnb.services.remote import forget_entry
 from vastnb.vast.render import plain
@@ -47,7 +47,7 @@ _LOOKS_S = (0, 1, 2, 4, 8, 15, 30)
 _OVERBID = 1.02
 
 
-class Instance(Working):
+class Instance(Keeping):
     """A rented machine. `vastnb.launch` and `vastnb.instance` give one.
 
     Attributes are what was last seen (`seen_at`); `refresh` looks again.
