@@ -38,6 +38,8 @@ OTHER_NAMES: dict[str, str] = {
     "credit": "show user",
     "templates": "show templates",
     "search templates": "show templates",
+    "check": "health",
+    "doctor": "health",
     "columns": "fields",
     "models": "gpus",
 }
@@ -66,7 +68,6 @@ _INSTEAD: dict[str, str] = {
     "stop_idle": "stop",
     "terminate": "destroy",
     "copy": "put",
-    "doctor": "health",
     "download": "get",
     "exec": "run",
     "execute": "run",

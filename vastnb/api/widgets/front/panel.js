@@ -124,7 +124,8 @@ function widget(make) {
   const faces = new WeakMap();
   return {
     render({ model, el }) {
-      const key = model.get("layout") ?? el;
+      const layout = model.get("layout"); // only a name of it in marimo
+      const key = layout instanceof Object ? layout : el;
       let face = faces.get(key);
       if (!face || face.root.isConnected) {
         face = make(model);
