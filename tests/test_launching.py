@@ -59,11 +59,14 @@ def test_whatever_stands_for_an_offer_is_rented(there: Yard, kernel: Fleet, what
 
 
 def test_a_dry_run_shows_the_exact_request_without_secrets_and_sends_nothing(there: Yard, kernel: Fleet) -> None:
-    plan = launch_on(kernel, there.quotes(kernel).iloc[0], env={"HF_TOKEN": "hf_secret", "MODE": "x"}, dry_run=True)
+    env = {"HF_TOKEN": "hf_secret", "MODE": "x", "DSN": "hf_secret"}
+    plan = launch_on(kernel, there.quotes(kernel).iloc[0], env=env, secrets="DSN", dry_run=True)
 
     assert isinstance(plan, Plan)
-    assert plan.body["env"] == {"HF_TOKEN": "***", "MODE": "x"}
+    assert plan.body["env"] == {"HF_TOKEN": "***", "MODE": "x", "DSN": "***"}
     assert "hf_secret" not in repr(plan) + plan._repr_html_()
+    with pytest.raises(errors.InputError, match="DNS: no such variable"):
+        launch_on(kernel, there.quotes(kernel).iloc[0], env=env, secrets=["DNS"], dry_run=True)
     assert (there.rent_requests, kernel.journal.rows()) == (0, [])
 
 

@@ -50,7 +50,7 @@ __all__ = ["launch", "offers_for", "parted"]
 
 _OFFERS_TRIED = 5
 _OTHER_KERNEL_S = 0.2
-_SPEC = frozenset(LaunchSpec.model_fields) - {"secrets"}
+_SPEC = frozenset(LaunchSpec.model_fields)
 _TERMS = frozenset(Terms.model_fields)
 _JOB = frozenset({"hours", "download_gb", "upload_gb"})
 

@@ -103,7 +103,11 @@ class LaunchSpec(BaseModel):
         if not isinstance(env, Mapping):
             return values
         marked = {n for n, v in env.items() if isinstance(v, SecretStr) or (isinstance(n, str) and _SECRET.search(n))}
-        return {**values, "secrets": frozenset(values.get("secrets", ())) | marked}
+        named = values.get("secrets", ())
+        named = frozenset([named] if isinstance(named, str) else named)
+        if not named <= set(env):
+            raise ValueError(f"secrets: {', '.join(sorted(named - set(env)))}: no such variable in env")
+        return {**values, "secrets": named | marked}
 
     @field_validator("env", mode="before")
     @classmethod
