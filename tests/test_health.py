@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -164,6 +166,55 @@ def test_without_a_network_one_thing_is_said_once(make_client: Any, nobody: str)
     assert [check.name for check in report.checks if check.status == "fail"] == ["network"]
     assert "Connection refused" in report["network"].seen
     assert report["api"].seen == "there is no connection"
+
+
+def test_a_proxy_that_does_not_answer_is_named(make_client: Any, nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", nobody)
+
+    report = vastnb.health(client=make_client("https://vast.invalid", api_key=None, timeout_s=300))
+
+    assert (report["network"].status, report["tls"].seen) == ("fail", "through a proxy")
+    assert report["network"].seen.endswith("Connection refused through a proxy")
+    assert "NO_PROXY" in report["network"].remedy
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl to make a certificate with")
+@pytest.mark.parametrize(
+    ("trusted", "status", "words"), [(True, "warn", "holds 3 days"), (False, "fail", "was refused")]
+)
+def test_a_certificate_is_checked_as_for_every_request(
+    make_client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool, status: str, words: str
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "4",
+        "-subj",
+        "/CN=127.0.0.1",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+    ]
+    subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    def secure(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as made:
+            made.recv(1)
+
+    with server(secure) as url:
+        report = vastnb.health(client=make_client(url.replace("http:", "https:"), api_key=None, timeout_s=300))
+
+    assert (report["tls"].status, words in report["tls"].seen) == (status, True)
+    assert report["network"].status == "ok"
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def _tls(seen: Seen) -> Check:
     if found.error is not None:
         return failed("tls", found.error.message, found.error.hint or "")
     days = (found.value.valid_until.timestamp() - found.ended_at) / 86_400
-    said = f"{found.value.version}, the certificate holds {days:,.0f} days"
+    said = f"{found.value.version}, the certificate holds {int(days):,} days"
     if days < _CERTIFICATE_DAYS:
         return odd("tls", said, "it is the service's to renew; is this computer's date right?", [found.value.ms])
     return fine("tls", said, [found.value.ms])
