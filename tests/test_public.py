@@ -14,7 +14,7 @@ import pytest
 import vastnb
 
 PUBLIC = [
-    "Client", "Event", "HealthPanel", "Instance", "LaunchPanel", "LaunchSpec", "OfferSelector", "Quote", "Sandbox", "Settings", "__version__",
+    "Client", "Event", "FleetPanel", "HealthPanel", "Instance", "LaunchPanel", "LaunchSpec", "OfferSelector", "Quote", "Sandbox", "Settings", "__version__",
     "alert", "alerts", "audit", "cache_info", "calls", "cheapest_for", "clear_cache", "compare", "drop_alert", "errors", "events", "fields",
     "frontier", "gpus", "handlers", "health", "history", "import_history", "instance", "instances", "launch",
     "load_ipython_extension", "market", "on", "parse_query", "plot", "quote", "reconcile", "rent", "sample", "search", "searches",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vastnb import errors
     from vastnb.api.magics import load_ipython_extension, unload_ipython_extension
-    from vastnb.api.widgets import HealthPanel, LaunchPanel, OfferSelector
+    from vastnb.api.widgets import FleetPanel, HealthPanel, LaunchPanel, OfferSelector
     from vastnb.infra.config import Settings
     from vastnb.sandbox import Sandbox
     from vastnb.services import handlers
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Client",
     "Event",
+    "FleetPanel",
     "HealthPanel",
     "Instance",
     "LaunchPanel",
@@ -104,6 +105,7 @@ _HOMES = {
     "LaunchPanel": "vastnb.api.widgets",
     "HealthPanel": "vastnb.api.widgets",
     "OfferSelector": "vastnb.api.widgets",
+    "FleetPanel": "vastnb.api.widgets",
     "Sandbox": "vastnb.sandbox",
     "Settings": "vastnb.infra.config",
     "__version__": "vastnb.version",

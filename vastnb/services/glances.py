@@ -97,8 +97,8 @@ class Problem:
 
     @classmethod
     def of(cls, error: VastError) -> Problem:
-        """The problem that an error tells of."""
-        return cls(type(error).__name__, plain(error.message), error.hint)
+        """The problem that an error tells of; of one that passes by itself without its hint, for who shows it looks again by itself."""
+        return cls(type(error).__name__, plain(error.message), None if error.retryable else error.hint)
 
 
 @dataclass(frozen=True, slots=True)

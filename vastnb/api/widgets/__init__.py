@@ -11,8 +11,9 @@ except ImportError as error:
         hint="pip install anywidget, also where JupyterLab itself is installed; then restart the kernel",
     ) from error
 
+from vastnb.api.widgets.fleet import FleetPanel
 from vastnb.api.widgets.health import HealthPanel
 from vastnb.api.widgets.launching import LaunchPanel
 from vastnb.api.widgets.selector import OfferSelector
 
-__all__ = ["HealthPanel", "LaunchPanel", "OfferSelector"]
+__all__ = ["FleetPanel", "HealthPanel", "LaunchPanel", "OfferSelector"]
