@@ -14,13 +14,14 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vastnb.errors import CopyError, NotFoundError, VastError
+from vastnb.services import session
 from vastnb.services.events import Event, Queue, queue_of
 from vastnb.services.instances import keeping, moving
 from vastnb.services.instances.handle import Instance
@@ -63,10 +64,10 @@ class Keeper:
     def __init__(self, fleet: Fleet, queue: Queue) -> None:
         self._fleet, self._queue, self._keeps = fleet, queue, Keeps(queue)
 
-    def run(self, stopping: threading.Event) -> None:
-        """Turn again and again until told to stop; then let another go on."""
+    def run(self, stopping: threading.Event, goes_on: Callable[[], bool] = lambda: True) -> None:
+        """Turn again and again until told to stop, or it shall not go on; then let another."""
         pause_s = 0.0
-        while not stopping.wait(pause_s):
+        while not stopping.wait(pause_s) and goes_on():
             try:
                 pause_s = self.turn()
             except VastError as error:
@@ -291,9 +292,11 @@ def _begin(fleet: Fleet) -> None:
         before = _running.get(id(fleet.client))
         if before is not None and before[0].is_alive():
             return
-        stopping = threading.Event()
+        stopping, there = threading.Event(), session.in_force()
+        is_sessions = there is not None and there.client is fleet.client
+        args = (stopping, lambda: session.in_force() is there) if is_sessions else (stopping,)
         work = Keeper(fleet, queue_of(fleet.client)).run
-        thread = threading.Thread(target=work, args=(stopping,), name="vastnb-keeper", daemon=True)
+        thread = threading.Thread(target=work, args=args, name="vastnb-keeper", daemon=True)
         _running[id(fleet.client)] = thread, stopping
         thread.start()
 

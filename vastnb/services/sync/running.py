@@ -1,4 +1,4 @@
-"""The part of this process: one watcher and one sampler for the session in force, each in a thread of its own."""
+"""The part of this process: one watcher, one sampler and one keeper for the session in force, each in a thread of its own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import NamedTuple
 from vastnb.errors import InputError, VastError
 from vastnb.services import session
 from vastnb.services.events import Bus, Event, default_bus
+from vastnb.services.instances import Keeper
 from vastnb.services.instances.fleet import Fleet, fleet_of
 from vastnb.services.sync.sampler import Sampler, has_work, plan_of, put_plan
 from vastnb.services.sync.status import SyncStatus, sync_status
@@ -122,7 +123,7 @@ def start_watching(
         fleet = fleet_of()
         watcher = Watcher(fleet, bus, interval_s=interval_s, tell=tell)
         _first_look(watcher, fleet, patient=patient)
-        _running = _started(watcher, Sampler(fleet.client, bus, tell=tell), bus)
+        _running = _started(watcher, Sampler(fleet.client, bus, tell=tell), Keeper(fleet, bus.queue), bus)
     if before is not None:
         before.stopping.set()
     return watcher
@@ -145,11 +146,12 @@ def _require_work(fleet: Fleet, bus: Bus) -> None:
         fleet.look()
 
 
-def _started(watcher: Watcher, sampler: Sampler, bus: Bus) -> _Running:
+def _started(watcher: Watcher, sampler: Sampler, keeper: Keeper, bus: Bus) -> _Running:
     stopping = threading.Event()
     threads = (
         threading.Thread(target=watcher.run, args=(stopping, watcher.interval_s), name="vastnb-watcher", daemon=True),
         threading.Thread(target=sampler.run, args=(stopping, watcher.lease), name="vastnb-sampler", daemon=True),
+        threading.Thread(target=keeper.run, args=(stopping, bus.is_in_force), name="vastnb-keeper", daemon=True),
     )
     for thread in threads:
         thread.start()
