@@ -305,7 +305,7 @@ def test_a_quota_that_is_used_up_is_known_without_asking(make_client: Any) -> No
 def test_money_is_told_as_the_hours_that_it_lasts(tmp_path: Path) -> None:
     with yard(tmp_path, credit_usd=3.0) as there:
         kernel = there.kernel(timeout_s=300)
-        assert vastnb.health(client=kernel.client)["balance"].seen == "$3.00 left, and nothing costs now"
+        assert vastnb.health(client=kernel.client)["balance"].seen == "$3.00 left, and no machine costs now"
         quote = there.quotes(kernel).iloc[0]
         vastnb.launch(quote, max_hours=1, client=kernel.client)
         usd = float(quote.usd_per_hour)
@@ -314,7 +314,7 @@ def test_money_is_told_as_the_hours_that_it_lasts(tmp_path: Path) -> None:
 
         low = 3 / usd < 24
         assert report["balance"].status == ("warn" if low else "ok")
-        assert f"at ${usd:.3f} an hour it lasts" in report["balance"].seen
+        assert f"at ${usd:.3f} an hour for machines it lasts" in report["balance"].seen
         there.pause(3 / usd * 3600 + 60)
         assert vastnb.health(client=kernel.client)["balance"].status in ("warn", "fail")
 

@@ -83,7 +83,7 @@ class HealthReport(BaseModel):
 
     def __getitem__(self, name: str) -> Check:
         """The check of this name."""
-        return next(check for check in self.checks if check.name == name)
+        return {check.name: check for check in self.checks}[name]
 
     def to_json(self) -> str:
         """For machines."""

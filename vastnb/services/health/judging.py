@@ -249,9 +249,9 @@ def _lasting(left: float, usd_per_hour: float) -> Check:
             return odd(
                 "balance", f"{said}, and nothing can be rented without", "add credit in Vast's console, under Billing"
             )
-        return fine("balance", f"{said}, and nothing costs now")
+        return fine("balance", f"{said}, and no machine costs now")
     hours = max(0.0, left) / usd_per_hour
-    said = f"{said}, at ${usd_per_hour:,.3f} an hour it lasts {f'{hours:,.0f} h' if hours < 72 else f'{hours / 24:,.0f} days'}"
+    said = f"{said}, at ${usd_per_hour:,.3f} an hour for machines it lasts {f'{hours:,.0f} h' if hours < 72 else f'{hours / 24:,.0f} days'}"
     if hours <= 0:
         return failed(
             "balance", f"{said}: machines are stopped or destroyed", "add credit in Vast's console, under Billing, now"
@@ -339,6 +339,8 @@ def _cache(seen: Seen) -> Check:
 
 def _disk(seen: Seen) -> Check:
     found = seen.tries["disk"]
+    if found.error is not None:
+        return odd("disk", found.error.message, "may you read that folder?")
     least = min(found.value, key=lambda room: room.free_gb)
     said = f"{least.free_gb:,.1f} GB free in {least.path}"
     if least.free_gb < _NO_ROOM_GB:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from vastnb.errors import StateError
 from vastnb.infra import probes
 from vastnb.infra._httpx import proxy_for
 from vastnb.infra.cache import Entry, Store, StoreInfo, tag_prefix
@@ -192,5 +193,8 @@ def _rooms(client: Client, kept: Kept | None) -> list[Room]:
         client.state_folder,
         *([Path(kept.info.where)] if kept is not None and kept.info.backend == "sqlite" else []),
     ]
-    there = {next(folder for folder in (file, *file.absolute().parents) if folder.is_dir()) for file in files}
-    return [Room(folder, shutil.disk_usage(folder).free / 1e9) for folder in sorted(there)]
+    try:
+        there = {next(folder for folder in (file, *file.absolute().parents) if folder.is_dir()) for file in files}
+        return [Room(folder, shutil.disk_usage(folder).free / 1e9) for folder in sorted(there)]
+    except OSError as error:
+        raise StateError(f"the room in {files[0]} cannot be found out: {error}", original=error) from error
