@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from vastnb.errors import (
     ReachError,
     WaitTimeoutError,
 )
+from vastnb.sandbox.machines import Machines
 from vastnb.services.instances.launching import launch_on
-from vastnb.services.remote import Address, Connection, address_of
+from vastnb.services.remote import Address, Connection, address_of, running
 from vastnb.vast.types.records import InstanceRecord
 
 
@@ -44,9 +46,9 @@ def own(tmp_path: Path) -> Iterator[Ground]:
         yield made
 
 
-def left(shared: Ground) -> list[str]:
+def kept(shared: Ground) -> list[str]:
     """The jobs that the machine keeps."""
-    return [path.name for path in (shared.home / ".vastnb" / "jobs").glob("*")]
+    return sorted(path.parent.name for path in (shared.home / ".vastnb" / "jobs").glob("*/end"))
 
 
 # Commands.
@@ -113,6 +115,23 @@ def test_ctrl_c_ends_it_there(shared: Ground) -> None:
 def test_what_is_no_command_is_refused_here(shared: Ground, command: str) -> None:
     with pytest.raises(InputError):
         shared.machine.run(command)
+
+
+def test_a_start_that_arrives_when_all_is_over_starts_nothing(shared: Ground) -> None:
+    connection, token = shared.machine.connect(), "late0001"
+    begin = running.start("echo $$ >>late", token=token, cwd=".")
+    assert running.follow(connection, token, begin=begin, spools=shared.folder).code == 0
+    until(lambda: token not in kept(shared))
+    running.begin(connection, begin)
+    assert token not in kept(shared) and len((shared.home / "late").read_text().split()) == 1
+
+
+def test_what_a_shell_says_at_each_login_is_not_taken_for_output(own: Ground) -> None:
+    session = own.disk.parent / "sshd" / "session"
+    session.write_text(session.read_text().replace("exec env", "echo 'o hello'; echo Welcome; exec env"))
+    assert own.machine.run("echo in").stdout == "in\n"
+    job = own.machine.run("echo in", detach=True)
+    assert own.machine.jobs()["job_id"].tolist() == [job.id] and job.wait().stdout == "in\n"
 
 
 def test_a_machine_that_cannot_keep_a_job_says_so(own: Ground) -> None:
@@ -192,7 +211,7 @@ def _cut_through_commands(shared: Ground, seed: int, cuts: int) -> None:
     """Commands that write down that they run, and print, until the connection has broken so often."""
     script = "echo $$ >>runs; for n in $(seq 1 40); do seq $n 100 $((n + 20000)); sleep 0.01; done"
     expected = "".join(f"{k}\n" for n in range(1, 41) for k in range(n, n + 20_001, 100))
-    runs, before = 0, left(shared)
+    runs, before = 0, kept(shared)
     (shared.home / "runs").unlink(missing_ok=True)
     with Cutter(shared, seed, most=cuts) as cutter:
         while cutter.cuts < cuts:
@@ -200,7 +219,8 @@ def _cut_through_commands(shared: Ground, seed: int, cuts: int) -> None:
             assert (done.code, done.stdout) == (0, expected)
             runs += 1
     assert len((shared.home / "runs").read_text().split()) == runs
-    assert not [job for job in left(shared) if job not in before and "wait" in job]
+    ended = shared.machine.jobs()["state"].tolist()
+    assert len(ended) - len(before) <= cuts and "running" not in ended[len(before) :]
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -218,6 +238,26 @@ def test_a_job_that_is_begun_over_a_breaking_connection_is_begun_once(shared: Gr
 
 def begun(shared: Ground) -> Any:
     return shared.machine.run("echo $$ >>begun", detach=True)
+
+
+def test_a_far_machine_and_a_network_that_fails_are_stood_in_for(tmp_path: Path) -> None:
+    require_programs()
+    machines = Machines(grace_s=1.0, ssh=True, latency_s=0.1)
+    with yard(tmp_path, machines=machines) as place:
+        far = Ground(place, machines)
+        far.machine.run("true")
+        began = time.monotonic()
+        far.machine.connect().run("true")
+        assert time.monotonic() - began > 0.2
+
+        cuts: list[int] = []
+        done = far.machine.run(
+            "echo $$ >>runs; for n in $(seq 30); do echo $n; sleep 0.1; done",
+            on_output=lambda *_: cuts.append(machines.cut(far.machine.id)) if len(cuts) < 2 else None,
+        )
+        assert done.stdout.split() == [str(n) for n in range(1, 31)] and cuts[0]
+        assert len((far.home / "runs").read_text().split()) == 1
+        far.machine.connect().close()
 
 
 # Reaching it.

@@ -57,14 +57,16 @@ class Machines:
         Real seconds between SIGTERM and the kill.
     ssh
         Whether one can log in to them (see :mod:`sshd`); an ``OSError`` if there is no OpenSSH server.
+    latency_s
+        Real seconds by which all that goes through ssh comes later, each way.
     """
 
-    def __init__(self, *, grace_s: float = 3.0, ssh: bool = False) -> None:
+    def __init__(self, *, grace_s: float = 3.0, ssh: bool = False, latency_s: float = 0.0) -> None:
         if os.name != "posix":
             raise OSError("machines that really run need process groups: on Linux and macOS, not here")
         if ssh:
             program()
-        self._grace_s, self._ssh = grace_s, ssh
+        self._grace_s, self._ssh, self._latency_s = grace_s, ssh, latency_s
         self._lock = threading.RLock()
         self._url = ""
         self._machines: dict[int, _Machine] = {}
@@ -84,7 +86,8 @@ class Machines:
         with self._lock:
             if self._is_open:
                 if instance.id not in self._machines:
-                    self._machines[instance.id] = _Machine(self._root / str(instance.id), ssh=self._ssh)
+                    folder = self._root / str(instance.id)
+                    self._machines[instance.id] = _Machine(folder, ssh=self._ssh, latency_s=self._latency_s)
                 self._machines[instance.id].start(instance, self._url)
 
     def stopped(self, instance: Instance) -> None:
@@ -128,6 +131,12 @@ class Machines:
             machine = self._machines.get(instance_id)
             return None if machine is None else machine.disk
 
+    def cut(self, instance_id: int) -> int:
+        """Break every connection to a machine, as a network does; what was run over them goes on. Return how many (on Linux)."""
+        with self._lock:
+            machine = self._machines.get(instance_id)
+            return 0 if machine is None else machine.cut()
+
     def settle(self) -> None:
         """Return when everything that was told to end has ended."""
         for thread in tuple(self._ending):
@@ -160,12 +169,12 @@ class Machines:
 class _Machine:
     """One machine's folder and, while its container runs, its processes."""
 
-    def __init__(self, folder: Path, *, ssh: bool) -> None:
+    def __init__(self, folder: Path, *, ssh: bool, latency_s: float) -> None:
         self._lock = threading.RLock()
         self._folder, self.disk, self._log = folder, folder / "disk", folder / "output.log"
         self._home = self.disk / "root"
         self.authorized_keys = self._home / ".ssh" / "authorized_keys"
-        self._sshd = Sshd(folder / "sshd", self.authorized_keys) if ssh else None
+        self._sshd = Sshd(folder / "sshd", self.authorized_keys, latency_s) if ssh else None
         self.address: dict[str, Any] = {}
         """The fields of its row that tell where one logs in."""
         self._keeper: subprocess.Popen[bytes] | None = None
@@ -253,6 +262,8 @@ class _Machine:
                 keeper.wait(grace_s)
             self._signal(keeper, signal.SIGKILL)
             keeper.wait()
+            if self._sshd is not None:
+                self._sshd.close()
             keeper.stdin.close()
             give_up_at = time.monotonic() + _KILL_TIMEOUT_S
             while (left := _living_in(self._home)) and time.monotonic() < give_up_at:
@@ -264,6 +275,14 @@ class _Machine:
         """Finish, and remove its folder."""
         self.finish(keeper, grace_s)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def cut(self) -> int:
+        """Kill what serves its connections, but for what waits for new ones."""
+        if self._keeper is None:
+            return 0
+        serving = [pid for pid in _below(self._keeper.pid) if _serves(pid)]
+        _send(serving, signal.SIGKILL)
+        return len(serving)
 
     def output(self) -> bytes:
         """Return the end of its log."""
@@ -337,6 +356,14 @@ def _below(pid: int) -> set[int]:
     while more := {child for child, parent in parents.items() if parent in found} - found:
         found |= more
     return found - {pid}
+
+
+def _serves(pid: int) -> bool:
+    """Whether a process is the part of an SSH server that serves one connection: it says so where others have their words."""
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return words.startswith(b"sshd: ") and b"[listener]" not in words
+    return False
 
 
 def _group(pid: int) -> int:

@@ -13,6 +13,8 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from .relay import Relay
+
 ADDRESS = "127.0.0.1"
 _PLACES = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"))
 _SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/libexec/sftp-server")
@@ -55,10 +57,12 @@ def program() -> str:
 class Sshd:
     """The files of one machine's server; the machine's first process runs :attr:`command`."""
 
-    def __init__(self, folder: Path, authorized_keys: Path) -> None:
-        self._folder, self._authorized_keys = folder, authorized_keys
+    def __init__(self, folder: Path, authorized_keys: Path, latency_s: float = 0.0) -> None:
+        self._folder, self._authorized_keys, self._latency_s = folder, authorized_keys, latency_s
         self._sshd = program()
         self.port = _free_port()
+        self._inner_port = _free_port() if latency_s else self.port
+        self._relay: Relay | None = None
 
     @property
     def command(self) -> list[str]:
@@ -78,16 +82,24 @@ class Sshd:
         )
         session.chmod(0o700)
         config = _CONFIG.format(
-            port=self.port,
+            port=self._inner_port,
             address=ADDRESS,
             folder=self._folder,
             authorized_keys=self._authorized_keys,
             sftp_server=next(filter(os.path.exists, _SFTP_SERVERS), "internal-sftp"),
         )
         (self._folder / "sshd_config").write_text(config, "utf-8")
+        if self._latency_s and self._relay is None:
+            self._relay = Relay(ADDRESS, self.port, self._inner_port, self._latency_s)
         if os.geteuid() == 0:
             with contextlib.suppress(OSError):
                 _PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
+
+    def close(self) -> None:
+        """Close what is in front of it; its program has ended."""
+        if self._relay is not None:
+            self._relay.close()
+            self._relay = None
 
 
 def authorize(path: Path, keys: Iterable[str], before: Iterable[str] = ()) -> None:

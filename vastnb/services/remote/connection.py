@@ -78,8 +78,8 @@ class Connection:
         admit: Callable[[str], None] | None = None,
         check: Callable[[], object] | None = None,
     ) -> None:
-        self.address, self.patience_s = address, patience_s
-        self._folder, self._pause, self._admit, self._check = folder, pause, admit, check
+        self.address, self.patience_s, self.pause = address, patience_s, pause
+        self._folder, self._admit, self._check = folder, admit, check
 
     # ------------------------------------------------------------ what one does with it
 
@@ -178,7 +178,7 @@ class Connection:
                 raise problem
             elif self._check is not None:
                 self._check()
-            self._pause(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
+            self.pause(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
             tries += 1
 
     def _is_open(self) -> bool:

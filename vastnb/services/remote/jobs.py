@@ -39,7 +39,8 @@ class JobRow:
 
 def read_jobs(told: bytes) -> list[JobRow]:
     """What `scripts.listing` prints, oldest first."""
-    rows = [_row(record.split("\x1f", 7)) for record in told.decode(errors="replace").split("\x1e") if record]
+    _, *records = told.decode(errors="replace").split("\x1e")
+    rows = [_row(record.split("\x1f", 7)) for record in records if record]
     return sorted(rows, key=lambda row: (row.began_at, row.job_id))
 
 

@@ -2,7 +2,7 @@
 
 1. Start and follow are one script, sent over one connection. The start does nothing if the job is there already.
 2. If the connection breaks, the same is sent again, with how much of the output has come. Nothing runs twice, nothing is lost.
-3. When the job has ended and all its output is here, its folder on the machine goes.
+3. When the job has ended and all its output is here, the machine forgets it.
 4. Ctrl-C and a time-out end the job there; a kernel that dies does not, and `jobs` shows what it left.
 """
 
@@ -32,6 +32,7 @@ _MOST_COMMAND = 100_000
 """Linux takes a word of 128 KiB."""
 _MOST_SHOWN = 200_000
 _END_S = 15.0
+_AGAIN_S = 0.2
 GRACE_S = 8.0
 """A command that is told to end has so long to do it."""
 
@@ -270,6 +271,7 @@ class _Following:
             problem = self._connection.failure(said)
             problem.hint = f"it goes on there: job({self._token!r}).wait()"
             raise problem
+        self._connection.pause(_AGAIN_S)
         if b"Permission denied" in said or b"host key" in said.lower():
             raise self._connection.failure(said)
 
@@ -287,7 +289,7 @@ class _Following:
 
 
 class _Frames:
-    """The parts of what `scripts.follow` sends; those of output come as they arrive."""
+    """The parts of what `scripts.follow` sends; those of output come as they arrive. A shell may say something of its own first."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -307,7 +309,7 @@ class _Frames:
                 return
             self._rest = rest
             kind, _, value = line.partition(b" ")
-            if kind in (b"o", b"e"):
+            if kind in (b"o", b"e") and value.isdigit():
                 self._kind, self._due = kind.decode(), int(value)
             elif kind == b"x":
                 yield "x", value

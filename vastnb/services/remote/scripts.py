@@ -8,6 +8,7 @@ A job has a folder, ``~/.vastnb/jobs/TOKEN``:
 * ``stopped``: there if it was told to end.
 
 The folder is made once, by whoever is first: the same start sent again, because nobody knew whether it arrived, starts nothing.
+What is forgotten leaves its empty folder behind for an hour: a start that was under way all the while finds it, too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ NOT_KEPT = 73
 _HERE = 'd="$HOME/.vastnb/jobs/{token}"\n'
 _BEGIN = """
 if mkdir -p "${{d%/*}}" && mkdir "$d" 2>/dev/null; then
+  find "${{d%/*}}" -mindepth 1 -maxdepth 1 -mmin +60 -exec rmdir {{}} + 2>/dev/null
   mask=$(umask)
   umask 077
   if printf '%s\\n' {command} >"$d/command" && : >"$d/out" && : >"$d/err" && date +%s >"$d/began" &&
@@ -65,7 +67,7 @@ while [ -d "$d" ]; do
   end=$(cat "$d/end" 2>/dev/null)
   if send o out $o; then o=$((o + n)) naps=0; continue; fi
   if send e err $e; then e=$((e + n)) naps=0; continue; fi
-  case $end in [0-9]*) printf 'x %s\\n' "$end"; read -r told && [ "$told" = taken ] && rm -rf "$d"; exit 0;; esac
+  case $end in [0-9]*) printf 'x %s\\n' "$end"; read -r told && [ "$told" = taken ] && rm -f "$d"/*; exit 0;; esac
   naps=$((naps + 1))
   if [ $((naps % 20)) -eq 0 ]; then
     echo h
@@ -90,6 +92,7 @@ done
 exit 1
 """
 _LIST = """
+printf '\\036'
 for d in "$HOME"/.vastnb/jobs/*/; do
   d=${{d%/}}
   [ -f "$d/end" ] || continue
@@ -116,7 +119,7 @@ def follow(token: str, out: int, err: int) -> str:
     """Send what a job prints, from these bytes on, until it ends.
 
     Lines ``o N`` and ``e N`` come before N bytes of its output and its errors, ``h`` shows that the connection lives, ``x``
-    says how it ended. A line ``taken`` in answer to that removes the job's folder.
+    says how it ended. A line ``taken`` in answer to that removes what is kept of the job.
     """
     lives = _LIVES.format(token=token)
     return _HERE.format(token=token) + lives + _FOLLOW.format(out=out, err=err, most=_MOST_CHUNK)
@@ -128,7 +131,7 @@ def stop(token: str, grace_s: float) -> str:
 
 
 def listing() -> str:
-    """One record for each job: its fields end with the unit separator, itself with the record separator of ASCII."""
+    """One record for each job, behind whatever the shell says first: fields and records end with the separators of ASCII."""
     return _LIVES.format(token='"${d##*/}"') + _LIST.format(most=_MOST_COMMAND)  # noqa: S106 a name
 
 
@@ -138,5 +141,5 @@ def tail(token: str, stream: str, lines: int) -> str:
 
 
 def forget(token: str) -> str:
-    """Remove a job's folder."""
-    return _HERE.format(token=token) + 'rm -rf "$d"\n'
+    """Remove what is kept of a job."""
+    return _HERE.format(token=token) + 'rm -f "$d"/*\n'
