@@ -62,7 +62,17 @@ class Landing:
         """End what was cut while one copy took the place of another."""
         if self._old.exists() and not self.to.exists():
             self._old.rename(self.to)
+        self._rescue()
         shutil.rmtree(self._old, ignore_errors=True)
+
+    def _rescue(self) -> None:
+        """What the user put into the copy before while this one came."""
+        known = self.sums
+        for file in self._old.rglob("*"):
+            path = file.relative_to(self._old)
+            if file.is_file() and str(path) not in known and not (self.to / path).exists():
+                (self.to / path).parent.mkdir(parents=True, exist_ok=True)
+                _linked(str(file), str(self.to / path))
 
     def begin(self) -> None:
         """Make ready for a copy; one that was cut goes on where it was."""
@@ -87,7 +97,8 @@ class Landing:
         if self.to.exists():
             self.to.rename(self._old)
         self.new.rename(self.to)
-        # Written after the swap: cut in between, it lacks what is new, and so would remove too little.
+        self._rescue()
+        # Written last: cut before, it lacks what is new, and so too little is removed.
         beside = self._kept.with_name(f"{self._kept.name}-sums")
         beside.write_bytes(orjson.dumps({os.fsencode(path).hex(): digest for path, digest in theirs.items()}))
         beside.replace(self._kept)
