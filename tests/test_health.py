@@ -488,6 +488,7 @@ def test_a_machine_that_runs_as_it_should_is_healthy_and_strangers_ports_are_lef
     assert report.at.timestamp() == there.sandbox.clock.now()
     assert report["time"].seen.endswith("in 3.0 h")
     assert "as quoted" in report["quote"].seen
+    assert machine.plan.advertised["dlperf"] == machine.record.dlperf
 
 
 def test_the_words_and_the_method_say_the_same(kernel: Any, ip: Any) -> None:
@@ -580,7 +581,11 @@ RENTED = Rental(
     state="created",
     usd_per_hour=0.41,
     ends_at=7200.0,
-    quote={"gpu_name": "RTX 4090", "num_gpus": 1},
+    quote={
+        "gpu_name": "RTX 4090",
+        "num_gpus": 1,
+        "advertised": {"inet_down_mbps": 800.0, "inet_up_mbps": 400.0, "dlperf": 60.0, "reliability": 0.99},
+    },
 )
 
 
@@ -593,8 +598,11 @@ RENTED = Rental(
         ({"gpu_temp": 95.0}, 60.0, "gpu", "warn", "95 °C"),
         ({"disk_usage": 48.0}, 60.0, "disk", "warn", "48.0 of 50 GB"),
         ({"disk_usage": -1}, 60.0, "disk", "skipped", "not told"),
-        ({"reliability2": 0.7}, 60.0, "figures", "warn", "reliability 70.0%"),
+        ({"reliability2": 0.7}, 60.0, "figures", "warn", "reliability 70.0%; its offer said reliability 0.99"),
         ({"inet_down": 0.0}, 60.0, "figures", "warn", "0 Mbit/s down"),
+        ({"inet_down": 790.0, "dlperf": 58.0}, 60.0, "figures", "ok", "790 Mbit/s down"),
+        ({"inet_down": 90.0}, 60.0, "figures", "warn", "its offer said inet_down_mbps 800"),
+        ({"dlperf": 30.0, "reliability2": 0.93}, 60.0, "figures", "warn", "its offer said dlperf 60, reliability 0.99"),
         ({"gpu_name": "<script>alert(1)</script>"}, 60.0, "quote", "fail", "1 x RTX 4090 was quoted"),
         ({"dph_total": 0.5}, 60.0, "quote", "warn", "$0.410 an hour was agreed"),
         ({}, 3700.0, "time", "warn", "it ends itself"),

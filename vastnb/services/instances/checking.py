@@ -30,6 +30,8 @@ _GREETINGS = 3
 _JUPYTER = "8080/tcp"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _DISK_NEARLY_FULL, _GPU_HOT_C, _UNRELIABLE = 0.9, 88.0, 0.9
+_WORSE = {"inet_down_mbps": 0.5, "inet_up_mbps": 0.5, "dlperf": 0.8, "reliability": 0.95}
+"""Below this share of what was advertised a figure is worth a word: measurements differ by themselves."""
 _SOON_S = 3600.0
 _STUCK_S = 900.0
 _LATE_S = 300.0
@@ -121,7 +123,7 @@ def judged(sighting: Sighting, tries: Mapping[str, Tried]) -> list[Check]:
         _web(sighting, tries.get("jupyter"), record),
         _gpu(sighting, record),
         _disk(record),
-        _figures(record),
+        _figures(record, sighting.row),
         _quoted(record, sighting.row),
         _time(sighting, record),
         _cost(sighting, record),
@@ -246,8 +248,8 @@ def _disk(record: InstanceRecord) -> Check:
     return fine("disk", said)
 
 
-def _figures(record: InstanceRecord) -> Check:
-    """What the service measured of the host: that is what its offer advertises."""
+def _figures(record: InstanceRecord, row: Rental | None) -> Check:
+    """What the service measures of the host now, beside what its offer said when it was rented."""
     parts = [
         ("{:,.0f} Mbit/s down", record.inet_down_mbps), ("{:,.0f} up", record.inet_up_mbps), ("DLPerf {:,.0f}", record.dlperf),
         ("reliability {:.1%}", record.reliability),
@@ -257,9 +259,21 @@ def _figures(record: InstanceRecord) -> Check:
         return left_out("figures", "none are told")
     if record.inet_down_mbps is not None and record.inet_down_mbps <= 0:
         return odd("figures", said, "no download was measured: try one before you rely on it")
+    worse = _worse(record, row.quote.get("advertised", {}) if row is not None else {})
+    if worse:
+        return odd("figures", f"{said}; its offer said {worse}", "if it matters to you, %vast destroy and take another")
     if record.reliability is not None and record.reliability < _UNRELIABLE:
         return odd("figures", said, "save your work elsewhere often: machines of this host vanish")
     return fine("figures", said)
+
+
+def _worse(record: InstanceRecord, advertised: Mapping[str, float]) -> str:
+    """What was advertised and is clearly less now, in words."""
+    return ", ".join(
+        f"{name} {said:,.4g}"
+        for name, said in advertised.items()
+        if (now := getattr(record, name, None)) is not None and now < said * _WORSE.get(name, 0.0)
+    )
 
 
 def _quoted(record: InstanceRecord, row: Rental | None) -> Check:

@@ -381,7 +381,7 @@ def _rented(fleet: Fleet, offer: _Offer, wish: _Wish, plan: Plan, sight: Sight) 
     rental = Rental(
         token=plan.label.token, label=write_label(plan.label), offer_id=offer.offer_id, sent_at=plan.now, name=wish.name,
         machine_id=plan.quote.machine_id, rental=plan.quote.rental, spec=wish.spec.shown(), query=offer.query,
-        terms=wish.terms.model_dump(mode="json"), quote=plan.quote.model_dump(mode="json"), usd_per_hour=plan.usd_per_hour,
+        terms=wish.terms.model_dump(mode="json"), quote={**plan.quote.model_dump(mode="json"), "advertised": dict(plan.advertised)}, usd_per_hour=plan.usd_per_hour,
         most_usd=plan.most_usd, ends_at=plan.ends_at, notebook=notebook_of_kernel(),
     )  # fmt: skip
     new = budget.Cost(plan.usd_per_hour, plan.ends_at, plan.most_usd)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,8 +18,10 @@ from vastnb.services.instances.labels import Label, new_token, write_label
 from vastnb.services.instances.spec import LaunchSpec
 from vastnb.vast.render import Card, card_html, card_text
 
-__all__ = ["Plan", "Terms", "plan_of", "terms_of"]
+__all__ = ["ADVERTISED", "Plan", "Terms", "plan_of", "terms_of"]
 
+ADVERTISED = ("inet_down_mbps", "inet_up_mbps", "dlperf", "reliability")
+"""Figures of an offer that its machine has too."""
 _SHOWN = 400
 """Characters of an on-start script that a plan shows."""
 
@@ -93,6 +96,8 @@ class Plan:
     ends_at: float | None
     """When it ends itself, by the service's clock, seconds since 1970."""
     endings: Sequence[watchdog.Ending]
+    advertised: Mapping[str, float] = field(default_factory=dict)
+    """What the offer said of its host, by the names of `ADVERTISED`."""
 
     def __repr__(self) -> str:
         return card_text(self._card())
@@ -157,6 +162,7 @@ def plan_of(offer: Mapping[Any, Any], quote: Quote, spec: LaunchSpec, terms: Ter
         most_usd=bound.most_usd if guard is not None and terms.at_end == "destroy" else None,
         ends_at=ends_at if guard is not None else None,
         endings=watchdog.endings(guard, spec.runtype, usd_per_hour=price, disk_usd_per_hour=price - (quote.gpu_usd_per_hour or 0.0)),
+        advertised={name: float(offer[name]) for name in ADVERTISED if math.isfinite(offer[name])},
     )  # fmt: skip
 
 
