@@ -19,22 +19,22 @@ import vastnb
 from vastnb.api.widgets.machines import ORDERS, asked_first, row_of, snapshot, told
 from vastnb.errors import AuthError, InputError, ModeError
 from vastnb.services.events import Event, queue_of
-from vastnb.services.glances import Glance, Seen
+from vastnb.services.glances import Glance, SeenMachine
 from vastnb.services.instances import Instance
 from vastnb.services.instances.fleet import Fleet
 from vastnb.services.instances.launching import launch_on
 
 AT = 1_780_304_400.0  # 2026-06-01 09:00 UTC
 MINUTE = int(AT // 60)
-RUNNING = Seen(7, "running", ours=True, name="lora", gpu_name="RTX 4090", num_gpus=2, usd_per_hour=0.5, disk_usd_per_hour=0.01,
+RUNNING = SeenMachine(7, "running", ours=True, name="lora", gpu_name="RTX 4090", num_gpus=2, usd_per_hour=0.5, disk_usd_per_hour=0.01,
                disk_gb=100, disk_used_gb=20, started_at=AT - 3600, ends_at=AT + 7200, charged_usd=0.4)  # fmt: skip
 
 
-def seen(*machines: Seen, **more: Any) -> Glance:
+def seen(*machines: SeenMachine, **more: Any) -> Glance:
     return Glance(**{"at": AT, "looked_at": 1.0, "machines": machines, "balance_usd": 12.0, "money_at": AT, **more})
 
 
-def warned(machine: Seen) -> list[tuple[str, str]]:
+def warned(machine: SeenMachine) -> list[tuple[str, str]]:
     return [tuple(warning) for warning in row_of(machine, seen(machine))["warnings"]]
 
 
@@ -91,7 +91,7 @@ def test_the_line_of_the_gpu_use_has_gaps_where_nobody_looked() -> None:
 def test_the_sums_say_what_all_cost_and_how_long_the_balance_lasts() -> None:
     stopped = replace(RUNNING, id=8, phase="stopped", usd_per_hour=0.01)
 
-    def sums(*machines: Seen, **more: Any) -> list[str]:
+    def sums(*machines: SeenMachine, **more: Any) -> list[str]:
         return list(told(seen(*machines, **more), url="https://console.vast.ai", account="a")["sums"])
 
     assert sums(RUNNING, stopped) == ["2 machines", "$0.510 an hour, $12.24 a day", "balance $12.00, lasts 23 h 31 min"]
@@ -113,7 +113,7 @@ def test_what_can_be_ordered_depends_on_what_it_does(phase: str, orders: str) ->
 
 
 def test_before_an_order_it_is_said_what_is_lost_and_what_is_still_billed() -> None:
-    def lines(order: str, machine: Seen = RUNNING) -> list[str]:
+    def lines(order: str, machine: SeenMachine = RUNNING) -> list[str]:
         return list(asked_first(machine, order, seen(machine))["lines"])
 
     assert lines("destroy") == ["Its disk is deleted with all that is on it (20.0 GB); nobody can bring it back.", "What runs on it ends.",
@@ -202,7 +202,7 @@ def ordered(panel: vastnb.FleetPanel, machine: Instance, order: str, value: floa
     said(panel, do="ask", id=machine.id, order=order)
     said(panel, do="do", number=panel._confirm["number"], value=value)
     assert (panel._confirm, panel._doing, panel._error) == ({}, {}, None)
-    return str(panel._outcome["words"])
+    return str(panel._outcomes[-1]["words"])
 
 
 def test_nobody_is_asked_before_it_is_in_sight(there: Yard, panel: vastnb.FleetPanel) -> None:
@@ -262,7 +262,7 @@ def test_ten_clicks_and_two_panels_destroy_once(
     said(panels[1], do="do", number=panels[1]._confirm["number"])
 
     assert sum(record.method == "DELETE" for record in there.sandbox.log) == 1
-    assert panels[1]._outcome["words"] == "lora is gone already."
+    assert panels[1]._outcomes[0]["words"] == "lora is gone already."
     assert states(panels[1]) == {"lora": "gone"}
 
 
@@ -281,6 +281,9 @@ def test_orders_that_come_while_one_is_carried_out_are_all_carried_out(
     said(panel, do="now")
 
     assert (there.machines, panel._doing) == ([], {})
+    assert [outcome["words"].partition(":")[0] for outcome in panel._outcomes] == ["one", "two", "three"]
+    said(panel, do="seen")
+    assert panel._outcomes == []
 
 
 def test_what_a_cap_or_the_service_refuses_is_said_in_the_panel(
@@ -290,8 +293,8 @@ def test_what_a_cap_or_the_service_refuses_is_said_in_the_panel(
     said(panel, do="look")
 
     assert "BudgetError: max_usd=0.2 is" in ordered(panel, machine, "extend", 100)
-    assert panel._outcome["bad"]
-    assert panel._outcome["hint"].startswith("extend(100")
+    assert panel._outcomes[0]["bad"]
+    assert panel._outcomes[0]["hint"].startswith("extend(100")
     there.sandbox.faults.add("500", method="DELETE", times=None)
     there.sandbox.faults.add("500", path="/api/v1/instances/", times=None)
     assert "ServerError" in ordered(panel, machine, "destroy")

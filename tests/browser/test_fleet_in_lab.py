@@ -157,7 +157,7 @@ def test_what_strangers_wrote_does_not_run_and_fits_into_a_narrow_window(show: A
     page.set_viewport_size({"width": 1280, "height": 1300})
 
 
-def test_nobody_asks_while_nobody_sees_it(show: Any) -> None:
+def test_nobody_asks_while_nobody_sees_it_and_a_restarted_kernel_is_said(show: Any) -> None:
     page = show("")
     place = kernel(page, "[box.url, box.api_key]")
     until(page, "box.requests('/api/v1/instances/') >= 2", True)
@@ -177,6 +177,13 @@ def test_nobody_asks_while_nobody_sees_it(show: Any) -> None:
 
     assert after - before <= 1  # one may have been under way
     until(page, f"box.requests('/api/v1/instances/') > {after}", True)
+
+    page.complaints.clear()
+    page.evaluate(
+        "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart().then(() => null)"
+    )
+    page.locator(f"{PANEL} .vastnb-error", has_text="No kernel: the kernel was restarted").wait_for()
+    assert page.complaints == []
 
 
 def test_many_machines_with_their_warnings_and_a_service_that_goes_down(show: Any) -> None:

@@ -30,7 +30,7 @@ from vastnb.services.journal import Rental
 from vastnb.vast.render import plain
 from vastnb.vast.types.records import InstanceRecord
 
-__all__ = ["Glance", "Glances", "Problem", "Seen"]
+__all__ = ["Glance", "Glances", "Problem", "SeenMachine"]
 
 _NOTE, _LEASE = "glance", "lease of the glance"
 _FORM = 1
@@ -47,7 +47,7 @@ _LONGEST_TEXT = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenMachine:
     """A machine as it was seen: all that is shown of it."""
 
     id: int
@@ -109,7 +109,7 @@ class Glance:
     """The service's clock, seconds since 1970; 0 if there was no look yet."""
     looked_at: float = 0.0
     """This computer's clock at the same moment."""
-    machines: tuple[Seen, ...] = ()
+    machines: tuple[SeenMachine, ...] = ()
     waiting: tuple[str, ...] = ()
     """Labels of rentals whose answer was lost."""
     is_practice: bool = False
@@ -270,12 +270,12 @@ def _listed(glance: Glance) -> set[int]:
     return {machine.id for machine in glance.machines if machine.gone_at is None}
 
 
-def _seen(record: InstanceRecord, rental: Rental | None, now: float, before: Seen | None) -> Seen:
+def _seen(record: InstanceRecord, rental: Rental | None, now: float, before: SeenMachine | None) -> SeenMachine:
     phase = phase_of(record, was_stopped=rental is not None and rental.was_stopped)
     label = read_label(record.label)
     same = {name: getattr(record, name) for name in ("num_gpus", "gpu_ram_gb", "disk_usd_per_hour", "min_bid_usd_per_hour", "gpu_util",
             "gpu_ram_used_gb", "gpu_temp_c", "disk_gb", "disk_used_gb")}  # fmt: skip
-    return Seen(
+    return SeenMachine(
         **same,
         id=record.id,
         phase=phase,
@@ -304,7 +304,7 @@ def _uses(before: Iterable[tuple[int, float]], now: float, use: float | None) ->
     return kept if use is None else (*kept, (minute, round(use, 3)))
 
 
-def _gone(known: Mapping[int, Seen], listed: set[int], now: float) -> list[Seen]:
+def _gone(known: Mapping[int, SeenMachine], listed: set[int], now: float) -> list[SeenMachine]:
     """Those that the list lacks now, for as long as they are shown."""
     lacked = [
         replace(m, phase="gone", usd_per_hour=0.0, gone_at=m.gone_at or now)
@@ -322,6 +322,8 @@ def _read(text: str) -> Glance:
     content = orjson.loads(text) if text else {}
     if content.pop("form", None) != _FORM:
         return Glance()
-    machines = [Seen(**{**m, "uses": tuple((at, use) for at, use in m["uses"])}) for m in content.pop("machines")]
+    machines = [
+        SeenMachine(**{**m, "uses": tuple((at, use) for at, use in m["uses"])}) for m in content.pop("machines")
+    ]
     problem, waiting = content.pop("problem"), tuple(content.pop("waiting"))
     return Glance(**content, machines=tuple(machines), waiting=waiting, problem=Problem(**problem) if problem else None)

@@ -80,8 +80,8 @@ class FleetPanel(Panel):
     """What is asked before an order, with its number; empty: nothing is."""
     _doing = traitlets.Dict().tag(sync=True)
     """Orders that are not carried out yet, by the machine's number."""
-    _outcome = traitlets.Dict().tag(sync=True)
-    """What became of the last order."""
+    _outcomes: Any = traitlets.List().tag(sync=True)
+    """What became of the last orders, until that was read or another is given."""
     _words = traitlets.Dict(ORDERS).tag(sync=True)
 
     def __init__(self, *, interval_s: float = 10.0, client: Client | None = None) -> None:
@@ -114,7 +114,7 @@ class FleetPanel(Panel):
         glances = self._there()
         glance, events = glances.newest(max_age_s, insist=insist), glances.happened(_EVENTS)
         with self._lock:
-            if not self._closed:
+            if not self._closed and glances is self._glances:
                 self._show(glances, glance, events)
 
     def _there(self) -> Glances:
@@ -123,7 +123,7 @@ class FleetPanel(Panel):
         with self._lock:
             if self._glances is None or self._glances.fleet.client is not fleet.client:
                 self._glances = Glances(fleet)
-                self._glance, self._confirm, self._outcome = Glance(), {}, {}
+                self._glance, self._confirm, self._outcomes = Glance(), {}, []
             return self._glances
 
     def _show(self, glances: Glances, glance: Glance, events: list[dict[str, Any]]) -> None:
@@ -159,7 +159,9 @@ class FleetPanel(Panel):
         asked = self._confirm
         if not asked or asked["number"] != message["number"] or self._glances is None:
             return
-        self._confirm, self._outcome = {}, {}
+        self._confirm = {}
+        if not self._doing:
+            self._outcomes = []
         self._orders.append(_Order(asked, float(message.get("value") or 0), self._glances))
         self._doing = {**self._doing, str(asked["id"]): f"{ORDERS[asked['order']].lower()} …"}
         self._start("", self._turn)
@@ -175,10 +177,15 @@ class FleetPanel(Panel):
                 return
 
     def _carry_out(self, order: _Order) -> None:
+        outcome = []
         try:
-            self._outcome = _outcome(order)
+            outcome.append(_outcome(order))
         finally:
-            self._doing = {number: words for number, words in self._doing.items() if number != str(order.asked["id"])}
+            with self._lock:
+                self._outcomes = [*self._outcomes, *outcome]
+                self._doing = {
+                    number: words for number, words in self._doing.items() if number != str(order.asked["id"])
+                }
 
     # ------------------------------------------------------------ the front end's doors
 
@@ -189,7 +196,7 @@ class FleetPanel(Panel):
             "ask": self._ask,
             "do": self._do,
             "never mind": lambda _: self.set_trait("_confirm", {}),
-            "seen": lambda _: self.set_trait("_outcome", {}),
+            "seen": lambda _: self.set_trait("_outcomes", []),
             "left": lambda _: self._keep(),
         }
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from vastnb.api.widgets.panel import Snapshot
-from vastnb.services.glances import Glance, Seen
+from vastnb.services.glances import Glance, SeenMachine
 from vastnb.vast.render import frame_html, frame_text, source_of
 from vastnb.vast.types.frames import frame_of
 from vastnb.vast.types.kinds import KINDS
@@ -33,7 +33,7 @@ _SOON_S = 86_400.0
 _OVERBID = 1.02
 
 
-def row_of(machine: Seen, glance: Glance) -> dict[str, Any]:
+def row_of(machine: SeenMachine, glance: Glance) -> dict[str, Any]:
     """What the row of a machine says; JSON.
 
     Parameters
@@ -91,7 +91,7 @@ def told(glance: Glance, *, url: str, account: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def asked_first(machine: Seen, order: str, glance: Glance) -> dict[str, Any]:
+def asked_first(machine: SeenMachine, order: str, glance: Glance) -> dict[str, Any]:
     """What is asked before an order is carried out: what it costs, what is lost; JSON."""
     lines = [*_CONSEQUENCES[order](machine, glance)]
     if not machine.ours:
@@ -126,7 +126,7 @@ def snapshot(glance: Glance, about: dict[str, Any]) -> Snapshot:
     return Snapshot.of(title, frame_text(frame), frame_html(frame))
 
 
-def _listed(machine: Seen, glance: Glance) -> dict[str, Any]:
+def _listed(machine: SeenMachine, glance: Glance) -> dict[str, Any]:
     """A machine as a row of the frame."""
     same = {name: getattr(machine, name) for name in ("name", "gpu_name", "num_gpus", "usd_per_hour", "gpu_util", "disk_used_gb", "disk_gb",
             "ours", "disk_usd_per_hour", "min_bid_usd_per_hour", "gpu_temp_c", "label", "geolocation")}  # fmt: skip
@@ -138,17 +138,17 @@ def _listed(machine: Seen, glance: Glance) -> dict[str, Any]:
 # ---------------------------------------------------------------- one machine
 
 
-def _called(machine: Seen) -> str:
+def _called(machine: SeenMachine) -> str:
     return machine.name or machine.label or f"machine {machine.id}"
 
 
-def _what(machine: Seen) -> str:
+def _what(machine: SeenMachine) -> str:
     gpus = f"{machine.num_gpus or '?'} × {machine.gpu_name}" if machine.gpu_name else ""
     number = str(machine.id) if machine.name or machine.label else ""
     return _joined(gpus, machine.geolocation, "bid" if machine.is_bid else "", number)
 
 
-def _gpu(machine: Seen) -> str:
+def _gpu(machine: SeenMachine) -> str:
     used = _measure(machine.gpu_ram_used_gb, "{:.1f}")
     memory = f"{used} of {machine.gpu_ram_gb:.0f} GB" if used and machine.gpu_ram_gb else ""
     return _joined(_measure(machine.gpu_temp_c, "{:.0f} °C"), memory)
@@ -172,7 +172,7 @@ def _line(uses: tuple[tuple[int, float], ...], minute: int) -> str:
     return "".join(parts)
 
 
-def _share(machine: Seen) -> float | None:
+def _share(machine: SeenMachine) -> float | None:
     return (
         None
         if machine.disk_used_gb is None or not machine.disk_gb
@@ -180,38 +180,38 @@ def _share(machine: Seen) -> float | None:
     )
 
 
-def _disk(machine: Seen) -> str:
+def _disk(machine: SeenMachine) -> str:
     if machine.disk_gb is None:
         return ""
     used = "" if machine.disk_used_gb is None else f"{machine.disk_used_gb:.1f} of "
     return f"{used}{machine.disk_gb:.0f} GB"
 
 
-def _spent(machine: Seen, glance: Glance) -> float | None:
+def _spent(machine: SeenMachine, glance: Glance) -> float | None:
     """What was charged, and what it has cost since at its price now."""
     if machine.charged_usd is None:
         return None
     return machine.charged_usd + (machine.usd_per_hour or 0.0) * max(0.0, glance.at - glance.money_at) / 3600
 
 
-def _so_far(machine: Seen, glance: Glance) -> str:
+def _so_far(machine: SeenMachine, glance: Glance) -> str:
     spent = _spent(machine, glance)
     return "" if spent is None else f"{_usd(spent)} so far"
 
 
-def _last(machine: Seen) -> float | None:
+def _last(machine: SeenMachine) -> float | None:
     """When it ends, by itself or by its host."""
     return min((at for at in (machine.ends_at, machine.host_ends_at) if at), default=None)
 
 
-def _left(machine: Seen, now: float) -> str:
+def _left(machine: SeenMachine, now: float) -> str:
     last = _last(machine)
     if last is None or machine.gone_at is not None:
         return ""
     return f"{_lasting(last - now)} left" if last > now else "over"
 
 
-def _ends(machine: Seen) -> str:
+def _ends(machine: SeenMachine) -> str:
     own = (
         f"it {machine.at_end or 'destroy'}s itself {_moment(machine.ends_at)}"
         if machine.ends_at
@@ -221,7 +221,7 @@ def _ends(machine: Seen) -> str:
     return "; ".join(filter(None, (own, host)))
 
 
-def _warnings(machine: Seen, now: float) -> Iterator[tuple[str, str]]:
+def _warnings(machine: SeenMachine, now: float) -> Iterator[tuple[str, str]]:
     """What should be known about it, each with its weight: ``bad``, ``warn`` or ``note``; most important first."""
     if machine.gone_at is not None:
         yield "note", "no longer listed; nothing is billed"
@@ -236,7 +236,7 @@ def _warnings(machine: Seen, now: float) -> Iterator[tuple[str, str]]:
         yield "note", "not made by vastnb"
 
 
-def _of_state(machine: Seen, now: float) -> Iterator[tuple[str, str]]:
+def _of_state(machine: SeenMachine, now: float) -> Iterator[tuple[str, str]]:
     said = f": {machine.message}" if machine.message else ""
     age = now - (machine.started_at or now)
     if machine.phase == "outbid":
@@ -251,7 +251,7 @@ def _of_state(machine: Seen, now: float) -> Iterator[tuple[str, str]]:
         yield "warn", f"its disk costs {_usd(machine.disk_usd_per_hour * 24)} a day"
 
 
-def _of_end(machine: Seen, now: float) -> Iterator[tuple[str, str]]:
+def _of_end(machine: SeenMachine, now: float) -> Iterator[tuple[str, str]]:
     if machine.ends_at is not None and machine.ends_at < now:
         yield "bad", "it should have ended itself"
     if machine.ends_at is None and machine.phase in _WORKING:
@@ -270,7 +270,7 @@ def _idle_min(uses: tuple[tuple[int, float], ...], now: float) -> int:
     return last - first
 
 
-def _orders(machine: Seen) -> list[str]:
+def _orders(machine: SeenMachine) -> list[str]:
     if machine.gone_at is not None:
         return []
     able = {
@@ -286,30 +286,30 @@ def _orders(machine: Seen) -> list[str]:
 # ---------------------------------------------------------------- what an order means
 
 
-def _of_stop(machine: Seen, _: Glance) -> Iterator[str]:
+def _of_stop(machine: SeenMachine, _: Glance) -> Iterator[str]:
     yield "What runs on it ends."
     disk = _measure(machine.disk_usd_per_hour, "${:,.3f}", unknown="an unknown price")
     yield f"Its disk stays and is billed: {disk} an hour."
     yield "Its GPUs may go to somebody else: then a start has to wait for them."
 
 
-def _of_start(machine: Seen, _: Glance) -> Iterator[str]:
+def _of_start(machine: SeenMachine, _: Glance) -> Iterator[str]:
     yield "Its GPUs are billed again. Where somebody else has them it waits."
     if machine.ends_at is None:
         yield "Nothing ends it but you."
 
 
-def _of_extend(machine: Seen, _: Glance) -> Iterator[str]:
+def _of_extend(machine: SeenMachine, _: Glance) -> Iterator[str]:
     price = _measure(machine.usd_per_hour, "${:,.3f}", unknown="an unknown price")
     yield f"It {machine.at_end or 'destroy'}s itself {_moment(machine.ends_at or 0)}; each hour more costs {price} as it is now."
 
 
-def _of_bid(machine: Seen, _: Glance) -> Iterator[str]:
+def _of_bid(machine: SeenMachine, _: Glance) -> Iterator[str]:
     yield f"You bid {_measure(machine.bid_usd_per_hour, '${:,.3f}', unknown='?')} an hour; ${machine.min_bid_usd_per_hour or 0:.3f} would do now."
     yield f"That is for its GPUs; its disk costs {_measure(machine.disk_usd_per_hour, '${:,.3f}', unknown='?')} an hour besides."
 
 
-def _of_destroy(machine: Seen, glance: Glance) -> Iterator[str]:
+def _of_destroy(machine: SeenMachine, glance: Glance) -> Iterator[str]:
     used = "" if machine.disk_used_gb is None else f" ({machine.disk_used_gb:.1f} GB)"
     yield f"Its disk is deleted with all that is on it{used}; nobody can bring it back."
     if machine.phase == "running":
@@ -322,12 +322,12 @@ def _of_destroy(machine: Seen, glance: Glance) -> Iterator[str]:
     )
 
 
-_CONSEQUENCES: dict[str, Callable[[Seen, Glance], Iterator[str]]] = {
+_CONSEQUENCES: dict[str, Callable[[SeenMachine, Glance], Iterator[str]]] = {
     "stop": _of_stop, "start": _of_start, "extend": _of_extend, "bid": _of_bid, "destroy": _of_destroy,
 }  # fmt: skip
 
 
-def _field(machine: Seen, order: str) -> dict[str, Any] | None:
+def _field(machine: SeenMachine, order: str) -> dict[str, Any] | None:
     """The number that an order needs."""
     if order == "extend":
         return {"label": "hours more", "value": 1, "step": 0.5}
@@ -343,7 +343,7 @@ def _field(machine: Seen, order: str) -> dict[str, Any] | None:
 # ---------------------------------------------------------------- all together, and words
 
 
-def _sums(here: list[Seen], glance: Glance) -> list[str]:
+def _sums(here: list[SeenMachine], glance: Glance) -> list[str]:
     hourly = sum(machine.usd_per_hour or 0.0 for machine in here)
     unknown = sum(machine.usd_per_hour is None for machine in here)
     balance = (

@@ -83,7 +83,7 @@ class Fleet extends Face {
     [this.rows, this.inSight, this.asked, this.known] = [new Map(), false, 0, null];
     this.badges = h("div", { className: "vastnb-badges" });
     this.now = h("button", { type: "button", onclick: () => { this.asked = performance.now(); this.order({ do: "now" }); } }, "Look now");
-    this.outcome = h("div", { className: "vastnb-outcome", role: "status", hidden: true });
+    this.outcomes = h("div", { className: "vastnb-outcome", role: "status", hidden: true });
     this.problem = h("div", { className: "vastnb-error", role: "alert", hidden: true });
     this.body = h("tbody", { role: "rowgroup" });
     const heads = h("tr", { role: "row" }, HEADS.map((head) => h("th", { role: "columnheader", scope: "col" }, head || h("span", { className: "vastnb-hidden" }, "orders"))));
@@ -91,13 +91,13 @@ class Fleet extends Face {
     this.empty = h("div", { className: "vastnb-none", hidden: true }, "Nothing is rented, nothing costs anything.");
     this.list = h("ol", {});
     this.happened = h("details", { className: "vastnb-happened", open: true, onpointerenter: () => this.eventsSeen(), onfocusin: () => this.eventsSeen() }, h("summary", {}, "What happened"), this.list);
-    this.root.append(h("div", { className: "vastnb-top" }, this.badges, this.now), this.errorBox, this.problem, this.outcome, h("div", { className: "vastnb-machines" }, this.table, this.empty), this.happened);
+    this.root.append(h("div", { className: "vastnb-top" }, this.badges, this.now), this.errorBox, this.problem, this.outcomes, h("div", { className: "vastnb-machines" }, this.table, this.empty), this.happened);
     this.root.addEventListener("keydown", (e) => { if (e.key === "Escape" && this.model.get("_confirm").number) this.neverMind(); });
     this.changed = () => this.tick();
   }
 
   follows() {
-    return { _about: () => this.takeAbout(), _rows: () => this.drawRows(), _doing: () => { clearTimeout(this.silence); this.drawRows(); }, _confirm: () => this.drawConfirm(), _outcome: () => this.drawOutcome(), _events: () => this.drawEvents() };
+    return { _about: () => this.takeAbout(), _rows: () => this.drawRows(), _doing: () => { clearTimeout(this.silence); this.drawRows(); }, _confirm: () => this.drawConfirm(), _outcomes: () => this.drawOutcomes(), _events: () => this.drawEvents() };
   }
 
   // ---------------------------------------------------------------- looking while somebody sees it
@@ -212,12 +212,13 @@ class Fleet extends Face {
     this.now.focus();
   }
 
-  drawOutcome() {
-    const { words, bad, hint } = this.model.get("_outcome");
-    this.outcome.hidden = !words;
-    this.outcome.classList.toggle("vastnb-bad", Boolean(bad));
-    this.outcome.replaceChildren(...(words ? [h("span", { dir: "auto" }, words, hint && h("small", {}, ` → ${hint}`)), h("button", { type: "button", "aria-label": "take the message away", onclick: () => this.say({ do: "seen" }) }, "×")] : []));
-    if (words) queueMicrotask(() => this.left());
+  drawOutcomes() {
+    const all = this.model.get("_outcomes");
+    this.outcomes.hidden = !all.length;
+    this.outcomes.classList.toggle("vastnb-bad", all.some(({ bad }) => bad));
+    this.outcomes.replaceChildren(...(all.length ? [h("div", {}, all.map(({ words, hint }) => h("div", { dir: "auto" }, words, hint && h("small", {}, ` → ${hint}`)))),
+      h("button", { type: "button", "aria-label": "take the message away", onclick: () => this.say({ do: "seen" }) }, "×")] : []));
+    if (all.length) queueMicrotask(() => this.left());
   }
 
   // ---------------------------------------------------------------- events
