@@ -73,17 +73,9 @@ def notebook(lab_page: Any, request: pytest.FixtureRequest) -> Iterator[Callable
         made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         name = re.sub(r"\W+", "-", request.node.name) + ".ipynb"
         nbformat.write(made, lab_page.root / name)
-        lab_page.evaluate(
-            """async p => { const w = await window.jupyterapp.commands.execute('docmanager:open', {path: p});
-               await w.context.ready; await w.revealed; await w.sessionContext.ready; }""",
-            name,
-        )
-        lab_page.wait_for_function(driving.KERNEL_READY, timeout=60_000, polling=50)
+        driving.open_notebook(lab_page, name)
         driving.run_all(lab_page)
         return lab_page
 
     yield open_
-    lab_page.evaluate(
-        """async () => { const w = window.jupyterapp.shell.currentWidget;
-           if (w?.sessionContext) { await w.sessionContext.shutdown(); w.context.model.dirty = false; w.dispose(); } }"""
-    )
+    driving.close_notebook(lab_page)

@@ -123,6 +123,24 @@ def _private(there: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
+def open_notebook(page: Any, path: str) -> None:
+    """Open a notebook of the lab's folder, and wait for its kernel."""
+    page.evaluate(
+        """async p => { const w = await window.jupyterapp.commands.execute('docmanager:open', {path: p});
+           await w.context.ready; await w.revealed; await w.sessionContext.ready; }""",
+        path,
+    )
+    page.wait_for_function(KERNEL_READY, timeout=60_000, polling=50)
+
+
+def close_notebook(page: Any) -> None:
+    """Close the notebook that is open, and end its kernel."""
+    page.evaluate(
+        """async () => { const w = window.jupyterapp.shell.currentWidget;
+           if (w?.sessionContext) { await w.sessionContext.shutdown(); w.context.model.dirty = false; w.dispose(); } }"""
+    )
+
+
 def run_all(page: Any) -> None:
     """Run > Run All Cells by the menu, as a person does, and wait for the end."""
     page.get_by_role("menuitem", name="Run", exact=True).click()
