@@ -350,6 +350,19 @@ def test_without_a_key_it_says_what_to_choose_from() -> None:
     panel.close()
 
 
+def test_a_file_of_state_that_cannot_be_used_is_shown(kernel: Fleet, panel: vastnb.FleetPanel) -> None:
+    file = kernel.client.state_folder / "events.sqlite"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("no database " * 100)
+
+    said(panel, do="look")
+    assert panel._error["name"] == "StateError"
+    file.unlink()
+    said(panel, do="look")
+
+    assert (panel._error, panel._about["looked"]) == (None, True)
+
+
 def test_another_session_is_followed_and_its_orders_are_not_those_of_the_last() -> None:
     vastnb.use("sandbox", offers=300, start="2026-06-01")
     vastnb.launch(vastnb.search("num_gpus=1", limit=5), name="lora", image="a/b:1", max_hours=2)

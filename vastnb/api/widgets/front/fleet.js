@@ -1,6 +1,6 @@
 
 const HEADS = ["Machine", "GPU use, last hour", "Disk", "Costs", "Time", ""];
-const [LOOK_GIVEN_UP_S, AGE_TOLD_S] = [60, 5];
+const [LOOK_GIVEN_UP_S, ERROR_PAUSE_S, AGE_TOLD_S] = [60, 30, 5];
 
 /** The row of one machine: it stays the same as long as the machine is there, so that the focus does, too. */
 class MachineRow {
@@ -97,7 +97,7 @@ class Fleet extends Face {
   }
 
   follows() {
-    return { _about: () => this.takeAbout(), _rows: () => this.drawRows(), _doing: () => { clearTimeout(this.silence); this.drawRows(); }, _confirm: () => this.drawConfirm(), _outcomes: () => this.drawOutcomes(), _events: () => this.drawEvents() };
+    return { _error: () => this.takeError(), _about: () => this.takeAbout(), _rows: () => this.drawRows(), _doing: () => { clearTimeout(this.silence); this.drawRows(); }, _confirm: () => this.drawConfirm(), _outcomes: () => this.drawOutcomes(), _events: () => this.drawEvents() };
   }
 
   // ---------------------------------------------------------------- looking while somebody sees it
@@ -143,6 +143,12 @@ class Fleet extends Face {
     }
     this.drawAbout();
     this.timer = setTimeout(this.changed, Math.min(AGE_TOLD_S * 1000, wait > 0 ? wait : Infinity));
+  }
+
+  /** A look that came to nothing is an answer, too; it is tried again later. */
+  takeError() {
+    this.drawError();
+    if (this.model.get("_error")) [this.asked, this.due] = [0, performance.now() + ERROR_PAUSE_S * 1000];
   }
 
   takeAbout() {
