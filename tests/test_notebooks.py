@@ -32,4 +32,4 @@ def test_an_exported_page_shows_what_each_widget_held(path: Path) -> None:
 
 
 def test_the_first_three_tutorials_show_widgets() -> None:
-    assert all(widgets(nbformat.read(path, 4)) for path in NOTEBOOKS[:1])
+    assert all(widgets(nbformat.read(path, 4)) for path in NOTEBOOKS[:3])
