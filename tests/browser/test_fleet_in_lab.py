@@ -192,7 +192,7 @@ def test_many_machines_with_their_warnings_and_a_service_that_goes_down(show: An
     kernel(page, "[(box.clock.step(seconds=60), panel.look()) for _ in range(50)][:0]")
     row(page, "stuck").locator("li", has_text="stuck: loading for 1 h").wait_for()
     portrait(page, "many")
-    page.set_viewport_size({"width": 740, "height": 1500})
+    page.set_viewport_size({"width": 740, "height": 1800})
     page.wait_for_function(f"() => document.querySelector('{PANEL}').clientWidth < 500")
     portrait(page, "narrow")
     page.set_viewport_size({"width": 1280, "height": 1300})
