@@ -170,6 +170,13 @@ def test_an_option_of_other_programs_is_told_ours(practice: Any, option: str) ->
     assert _OPTION_INSTEAD[option] in str(caught.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("slip", "ours"), [("lunch", "launch"), ("doctr", "health"), ("instnces", "ps"), ("upload", "put")]
+)
+def test_a_slip_of_the_finger_is_told_our_word(slip: str, ours: str) -> None:
+    assert word_hint(slip, COMMANDS, "notebook") == f"did you mean %vast {ours}?"
+
+
 def test_every_other_name_stands_for_a_word_and_is_none() -> None:
     meant = {line.split()[0] for line in OTHER_NAMES.values()}
 

@@ -126,7 +126,7 @@ def word_hint(word: str, commands: Mapping[str, Command], door: Door) -> str:
     known = [c.word for c in commands.values() if door in c.doors]
     line = _INSTEAD.get(word, "")
     if line.split(" ", maxsplit=1)[0] not in known:
-        line = _nearest(word, list(OTHER_NAMES), _NEAR) or _nearest(word, known, 0.5)
+        line = OTHER_NAMES.get(_nearest(word, list(OTHER_NAMES), _NEAR)) or _nearest(word, known, 0.5)
     return f"did you mean {program} {line}?" if line else f"{program} help lists the words"
 
 
