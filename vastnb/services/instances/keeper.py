@@ -234,11 +234,11 @@ class Keeper:
         for folder in keep.folders:
             landing = Landing(Path(folder.to))
             landing.mend()
-            if not landing.sums:
+            if not landing.to.exists():
                 continue
             machine.put(f"{folder.to}/", f"{folder.source}/", checksum=True, on_progress=_nobody)
             there = _sums(machine, folder.source)
-            wrong = tuple(path for path, digest in landing.sums.items() if there.get(path) != digest)
+            wrong = tuple(path for path, digest in landing.held().items() if there.get(path) != digest)
             if wrong:
                 raise CopyError(
                     f"{folder.to} is not whole on machine {machine.id}", instance_id=machine.id, files=wrong

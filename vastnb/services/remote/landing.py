@@ -14,7 +14,7 @@ import hashlib
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import orjson
@@ -97,12 +97,15 @@ class Landing:
         if self.to.exists():
             self.to.rename(self._old)
         self.new.rename(self.to)
-        self._rescue()
+        self.mend()
         # Written last: cut before, it lacks what is new, and so too little is removed.
         beside = self._kept.with_name(f"{self._kept.name}-sums")
         beside.write_bytes(orjson.dumps({os.fsencode(path).hex(): digest for path, digest in theirs.items()}))
         beside.replace(self._kept)
-        self.mend()
+
+    def held(self) -> dict[str, str]:
+        """The checksums of what is in its place."""
+        return _sums_of(self.to, [str(path.relative_to(self.to)) for path in self.to.rglob("*") if path.is_file()])
 
     @property
     def sums(self) -> dict[str, str]:
@@ -114,7 +117,7 @@ class Landing:
         return {}
 
 
-def _sums_of(folder: Path, wanted: Mapping[str, str]) -> dict[str, str]:
+def _sums_of(folder: Path, wanted: Iterable[str]) -> dict[str, str]:
     found = {}
     for path in filter(lambda path: _is_inside(folder, path), wanted):
         with contextlib.suppress(OSError), (folder / path).open("rb") as file:
