@@ -123,7 +123,7 @@ class Cutter:
         Breaks so often at most.
     """
 
-    def __init__(self, ground: Ground, seed: int, *, most: int, longest_s: float = 0.4) -> None:
+    def __init__(self, ground: Ground, seed: int, *, most: int, longest_s: float = 1.0) -> None:
         self._chance, self._most = random.Random(seed), most
         self._ground, self._longest_s, self.cuts = ground, longest_s, 0
         self._over = threading.Event()

@@ -126,12 +126,14 @@ def test_a_start_that_arrives_when_all_is_over_starts_nothing(shared: Ground) ->
     assert token not in kept(shared) and len((shared.home / "late").read_text().split()) == 1
 
 
-def test_what_a_shell_says_at_each_login_is_not_taken_for_output(own: Ground) -> None:
+def test_what_a_shell_says_at_each_login_is_not_taken_for_output(own: Ground, tmp_path: Path) -> None:
     session = own.disk.parent / "sshd" / "session"
     session.write_text(session.read_text().replace("exec env", "echo 'o hello'; echo Welcome; exec env"))
     assert own.machine.run("echo in").stdout == "in\n"
     job = own.machine.run("echo in", detach=True)
     assert own.machine.jobs()["job_id"].tolist() == [job.id] and job.wait().stdout == "in\n"
+    with own.machine.connect().forward({str(tmp_path / "end"): 9}):
+        assert (tmp_path / "end").is_socket()
 
 
 def test_a_machine_that_cannot_keep_a_job_says_so(own: Ground) -> None:
@@ -391,6 +393,14 @@ def test_a_machine_that_does_not_run_is_not_waited_for(own: Ground) -> None:
         own.machine.run("true")
     own.machine.start()
     own.machine.wait()
+
+
+def test_a_machine_that_somebody_else_ended_is_gone_and_not_waited_for(own: Ground) -> None:
+    own.machine.run("true")
+    own.again().destroy()
+    own.machines.settle()
+    with pytest.raises(NotFoundError, match="is gone"):
+        own.machine.run("true")
 
 
 def test_machines_of_a_sandbox_where_nothing_runs_are_never_looked_for_elsewhere(there: Any, kernel: Any) -> None:

@@ -102,6 +102,7 @@ class Connection:
             problem = self.failure(done.stderr)
             if not problem.retryable or time.monotonic() > give_up_at:
                 raise problem
+            self.pause(_PAUSES_S[0])
 
     def _once(self, script: str, input: bytes, timeout_s: float) -> Done:
         words = [*self.words(), script]
@@ -153,9 +154,13 @@ class Connection:
     def _await_ready(self, tunnel: subprocess.Popen[bytes], timeout_s: float) -> None:
         assert tunnel.stdout is not None
         assert tunnel.stderr is not None
-        if not readable(tunnel.stdout, timeout_s) or tunnel.stdout.readline() != b"ready\n":
-            tunnel.terminate()
-            raise self.failure(tunnel.stderr.read())
+        told = b""  # a shell may say something of its own first
+        while b"ready\n" not in told:
+            more = os.read(tunnel.stdout.fileno(), 4096) if readable(tunnel.stdout, timeout_s) else b""
+            if not more:
+                tunnel.terminate()
+                raise self.failure(tunnel.stderr.read())
+            told += more
 
     # ------------------------------------------------------------ the connection itself
 
@@ -287,13 +292,6 @@ def readable(pipe: Any, timeout_s: float) -> bool:
     import select
 
     return bool(select.select([pipe], [], [], timeout_s)[0])
-
-
-def free_port() -> int:
-    """A port of the loopback address that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _end(end: int | str) -> str:

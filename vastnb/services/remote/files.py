@@ -73,7 +73,7 @@ class Copied:
             return "everything was there already"
         price = "" if self.usd is None else f", ${self.usd:.4f} of traffic"
         changed = f"; changed while they were copied: {_named(self.changed)}" if self.changed else ""
-        return f"{self.files:,} files, {sized(self.size_bytes)} in {self.seconds:.1f} s{price}{changed}"
+        return f"{_counted(self.files)}, {sized(self.size_bytes)} in {self.seconds:.1f} s{price}{changed}"
 
 
 def sized(size: float) -> str:
@@ -143,16 +143,22 @@ class Copy:
         self._make_room()  # without it, rsync cannot tell what it would do
         files, size = self._measure()
         usd = allow(size)
-        what = f"{self.way} {files:,} files"
+        what = f"{self.way} {_counted(files)}"
+
+        reached = [0]
 
         def moved(done: int, *, is_last: bool = False) -> None:
-            tell(Moving(what, min(done, size), size, usd, time.monotonic() - began, is_last))
+            reached[0] = min(done, size)
+            tell(Moving(what, reached[0], size, usd, time.monotonic() - began, is_last))
 
         moved(0)
         try:
             changed = self._copy(moved)
+            moved(size)
+        except OSError as error:
+            self._fail(_PARTLY, str(error).encode())
         finally:
-            moved(size, is_last=True)
+            moved(reached[0], is_last=True)
         return Copied(files, size, time.monotonic() - began, usd, changed)
 
     # ------------------------------------------------------------ the three steps
@@ -239,7 +245,7 @@ class Copy:
     def _words(self, options: Sequence[str]) -> list[str]:
         # Of an option's quotes rsync understands its own alone: doubled inside, no backslash.
         shell = " ".join("'" + word.replace("'", "''") + "'" for word in self._connection.words()[:-1])
-        kept = ["-rlt", "--executability", f"--partial-dir={_PARTIAL}", "--secluded-args", "--no-h", "--timeout=60"]
+        kept = ["-rlt", "--executability", f"--partial-dir={_PARTIAL}", "--secluded-args", "--no-h"]
         contents = ["--checksum"] if self._checksum else []
         return ["rsync", *kept, *contents, *options, "-e", shell, "--", *self._ends]
 
@@ -309,6 +315,10 @@ def _itemized(told: bytes) -> list[str]:
 
 def _files_in(said: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(re.findall(r'"([^"]+)"', said)))
+
+
+def _counted(files: int) -> str:
+    return f"{files:,} file{'' if files == 1 else 's'}"
 
 
 def _named(files: Sequence[str]) -> str:
