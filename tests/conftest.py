@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from renting import Yard, yard
 
 from vastnb.infra.config import Settings
 from vastnb.sandbox import Sandbox
 from vastnb.services.instances.fleet import Fleet
 from vastnb.vast.client import Client
+
+settings.register_profile("vastnb", deadline=None)  # how long one example takes says more of the computer than of us
+settings.load_profile("vastnb")
 
 START = "2026-06-01T09:00:00+00:00"
 
