@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,11 @@ def widgets(notebook: Any) -> list[Any]:
 def test_an_exported_page_shows_what_each_widget_held(path: Path) -> None:
     nbconvert = pytest.importorskip("nbconvert")
     notebook = nbformat.read(path, 4)
-    page, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)
+    page = html.unescape(nbconvert.HTMLExporter().from_notebook_node(notebook)[0])
 
     shown = widgets(notebook)
     for data in shown:
-        words = re.findall("<(?:b|p|td|th)[^>]*>([^<>]{8,})<", data["text/html"])
+        words = re.findall("<(?:b|p|td|th)[^>]*>([^<>]{8,})<", html.unescape(data["text/html"]))
         assert words
         assert all(said in page for said in words)
         assert data["text/plain"].strip()

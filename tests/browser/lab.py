@@ -176,3 +176,21 @@ def picture(
             "height": boxes[1]["y"] - boxes[0]["y"],
         }
     page.screenshot(path=str(Path(folder) / name), clip=clip)
+
+
+def portrait(page: Any, widget: str, name: str, *themes: str) -> None:
+    """Keep pictures of a widget for the documentation, light and dark, if VASTNB_TEST_PICTURES names a folder."""
+    folder = os.environ.get("VASTNB_TEST_PICTURES")
+    for theme in (themes or ("light", "dark")) if folder else ():
+        _change_theme(page, theme)
+        page.locator(widget).first.screenshot(path=str(Path(str(folder)) / f"{name}-{theme}.png"))
+    if folder:
+        _change_theme(page, "light")
+
+
+def _change_theme(page: Any, theme: str) -> None:
+    page.evaluate(
+        "t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t})", f"JupyterLab {theme.title()}"
+    )
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+    page.wait_for_function("dark => (document.body.dataset.jpThemeLight === 'false') === dark", arg=theme == "dark")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,27 +18,12 @@ machine = vastnb.launch(df.iloc[0], name="lora-7b", max_hours=3)
 _ = machine.wait(on_progress=lambda progress: None)"""
 
 
-def portrait(page: Any, name: str) -> None:
-    """Keep pictures of the panel for the documentation, light and dark, if VASTNB_TEST_PICTURES names a folder."""
-    folder = os.environ.get("VASTNB_TEST_PICTURES")
-    for theme in ("light", "dark") if folder else ():
-        page.evaluate(
-            "t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t})",
-            f"JupyterLab {theme.title()}",
-        )
-        page.locator("#jupyterlab-splash").wait_for(state="detached")
-        page.wait_for_function("dark => (document.body.dataset.jpThemeLight === 'false') === dark", arg=theme == "dark")
-        page.locator(HEALTH).first.screenshot(path=str(Path(str(folder)) / f"health-{name}-{theme}.png"))
-    if folder:
-        page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
-
-
 def test_it_looks_by_itself_and_again_when_asked(notebook: Callable[[list[str]], Any]) -> None:
     page = notebook([USE, "panel = vastnb.HealthPanel()\npanel"])
     page.locator(f"{HEALTH} .vastnb-is-healthy").wait_for()
     assert driving.errors(page) == []
     assert page.locator(f"{HEALTH} tbody tr").count() == len(kernel(page, "[c.name for c in panel.report.checks]"))
-    portrait(page, "healthy")
+    driving.portrait(page, HEALTH, "health-healthy")
 
     kernel(page, FAULT.format("auth-404"))
     page.get_by_role("button", name="Check again").focus()
@@ -55,13 +38,13 @@ def test_it_looks_by_itself_and_again_when_asked(notebook: Callable[[list[str]],
     kept = "() => window.jupyterapp.shell.currentWidget.content.widgets[1].model.outputs.get(0).data['text/plain'].startsWith('unhealthy: ')"
     page.locator(f"{PANEL} .jp-Cell .cm-content").first.click()
     page.wait_for_function(kept)
-    portrait(page, "unhealthy")
+    driving.portrait(page, HEALTH, "health-unhealthy")
 
     page.set_viewport_size({"width": 740, "height": 1700})
     page.wait_for_function(f"() => document.querySelector('{HEALTH}').clientWidth < 500")
     room = page.locator(HEALTH).evaluate("root => [root.scrollWidth, root.clientWidth]")
     assert room[0] <= room[1]
-    portrait(page, "narrow")
+    driving.portrait(page, HEALTH, "health-narrow")
     page.set_viewport_size({"width": 1280, "height": 1300})
     kernel(page, "vastnb.services.session.current().sandbox.faults.clear()")
     page.get_by_role("button", name="Check again").click()
@@ -73,7 +56,7 @@ def test_a_machine_that_goes_offline_is_unhealthy_and_says_what_to_do(notebook: 
     page = notebook([USE, RENT, "panel = vastnb.HealthPanel(machine)\npanel"])
     page.locator(f"{HEALTH} .vastnb-is-healthy").wait_for()
     assert driving.errors(page) == []
-    portrait(page, "machine")
+    driving.portrait(page, HEALTH, "health-machine")
 
     kernel(page, "vastnb.services.session.current().sandbox.offline(machine.id)")
     kernel(page, "vastnb.services.session.current().sandbox.faults.add('slow', seconds=2)")
@@ -83,7 +66,7 @@ def test_a_machine_that_goes_offline_is_unhealthy_and_says_what_to_do(notebook: 
     page.locator(f"{HEALTH} .vastnb-is-unhealthy").wait_for()
 
     assert "its host is gone" in page.locator(f"{HEALTH} .vastnb-remedy").first.inner_text()
-    portrait(page, "offline")
+    driving.portrait(page, HEALTH, "health-offline")
 
 
 def test_an_error_is_shown_in_the_panel(notebook: Callable[[list[str]], Any]) -> None:
@@ -92,4 +75,4 @@ def test_an_error_is_shown_in_the_panel(notebook: Callable[[list[str]], Any]) ->
     page.locator(f"{HEALTH} .vastnb-error", has_text="NotFoundError: there is no machine nobody").wait_for()
 
     assert page.locator(f"{HEALTH} tbody tr").count() == 0
-    portrait(page, "error")
+    driving.portrait(page, HEALTH, "health-error")

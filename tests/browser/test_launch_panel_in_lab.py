@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,21 +43,6 @@ def title(page: Any, words: str) -> Any:
     return page.locator(f"{PANEL} h3", has_text=words)
 
 
-def portrait(page: Any, name: str, *themes: str) -> None:
-    """Keep pictures of the panel for the documentation if VASTNB_TEST_PICTURES names a folder."""
-    folder = os.environ.get("VASTNB_TEST_PICTURES")
-    for theme in (themes or ("light", "dark")) if folder else ():
-        page.evaluate(
-            "t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t})",
-            f"JupyterLab {theme.title()}",
-        )
-        page.locator("#jupyterlab-splash").wait_for(state="detached")
-        page.wait_for_function("dark => (document.body.dataset.jpThemeLight === 'false') === dark", arg=theme == "dark")
-        page.locator(PANEL).first.screenshot(path=str(Path(str(folder)) / f"launch-{name}-{theme}.png"))
-    if folder:
-        page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
-
-
 def test_from_an_empty_cell_to_a_running_machine_in_four_clicks_and_its_end(notebook: Any) -> None:
     page = notebook([USE, RUN, ""])
     page.locator(f"{CELL} .cm-content").last.click()
@@ -75,10 +58,10 @@ def test_from_an_empty_cell_to_a_running_machine_in_four_clicks_and_its_end(note
     page.locator("tr[data-place]").nth(2).click()
     button(page, "Rent for").click()
     button(page, "Confirm: at most").wait_for()
-    portrait(page, "confirm")
+    driving.portrait(page, PANEL, "launch-confirm")
     button(page, "Confirm: at most").click()
     page.locator(f"{PANEL} .vastnb-now", has_text="loading").wait_for()
-    portrait(page, "loading", "light")
+    driving.portrait(page, PANEL, "launch-loading", "light")
     title(page, "lora-7b is running").wait_for()
     assert page.evaluate("window.clicks") == 4
 
@@ -89,7 +72,7 @@ def test_from_an_empty_cell_to_a_running_machine_in_four_clicks_and_its_end(note
         offer,
     ]
     assert page.get_by_label("how to reach it").input_value() == kernel(page, "panel.instance.ssh_command")
-    portrait(page, "running", "dark")
+    driving.portrait(page, PANEL, "launch-running", "dark")
     button(page, "Destroy").click()
     button(page, "Confirm: end it").click()
     title(page, "lora-7b is gone").wait_for()
@@ -98,7 +81,7 @@ def test_from_an_empty_cell_to_a_running_machine_in_four_clicks_and_its_end(note
     assert final == pytest.approx(kernel(page, billed), abs=0.01)
     assert kernel(page, "[len(box.instances), rented()]") == [0, 1]
     assert (page.wishes, page.dialogs) == ([], [])
-    portrait(page, "ended", "light")
+    driving.portrait(page, PANEL, "launch-ended", "light")
 
 
 def test_ten_quick_clicks_rent_one_machine_and_a_double_click_none(show: Any) -> None:
@@ -157,24 +140,24 @@ def test_cancel_ends_the_machine_and_the_keyboard_alone_is_enough(show: Any) -> 
 
 def test_an_offer_that_vanishes_and_one_that_gets_dearer_are_said(show: Any) -> None:
     page = show(f"{OFFERS}, name='lora-7b'")
-    portrait(page, "offer")
+    driving.portrait(page, PANEL, "launch-offer")
     kernel(page, "vastnb.launch(panel.quote, name='faster').id")
     button(page, "Rent for").click()
     page.locator(f"{PANEL} .vastnb-warnings", has_text="This offer is gone").wait_for()
-    portrait(page, "gone", "light")
+    driving.portrait(page, PANEL, "launch-gone", "light")
     button(page, "Next offer").click()
     button(page, "Rent for").wait_for()
     kernel(page, "box.reprice(panel.quote.offer_id, 1.3)")
     button(page, "Rent for").click()
     page.locator(f"{PANEL} .vastnb-warnings", has_text="→").wait_for()
-    portrait(page, "dearer", "dark")
+    driving.portrait(page, PANEL, "launch-dearer", "dark")
     assert kernel(page, "rented()") == 1
 
     kernel(page, "box.faults.add('success-false', error='insufficient_credit', path='/asks/', method='PUT')")
     button(page, "Rent for").click()
     button(page, "Confirm").click()
     page.locator(f"{PANEL} .vastnb-error", has_text="InsufficientCreditError").wait_for()
-    portrait(page, "error", "light")
+    driving.portrait(page, PANEL, "launch-error", "light")
     assert kernel(page, "[len(box.instances), panel.instance is None]") == [1, True]
 
 
@@ -209,6 +192,6 @@ def test_an_error_in_a_callback_is_visible_and_more_can_be_wanted_in_a_narrow_wi
     page.get_by_label("Environment, NAME=value").fill("HF_TOKEN=s3cret\nMODE=x")
     page.locator(f"{PANEL} small", has_text="set: HF_TOKEN, MODE").wait_for()
     until(page, "panel._deal.wish.get('max_usd')", 20)
-    portrait(page, "narrow", "light")
+    driving.portrait(page, PANEL, "launch-narrow", "light")
     page.set_viewport_size({"width": 1280, "height": 1300})
     assert "s3cret" not in kernel(page, "str(panel.get_state())")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -80,21 +78,6 @@ def badges(page: Any) -> list[str]:
     return texts
 
 
-def portrait(page: Any, name: str) -> None:
-    """Keep pictures of the selector for the documentation, light and dark, if VASTNB_TEST_PICTURES names a folder."""
-    folder = os.environ.get("VASTNB_TEST_PICTURES")
-    for theme in ("light", "dark") if folder else ():
-        page.evaluate(
-            "t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t})",
-            f"JupyterLab {theme.title()}",
-        )
-        page.locator("#jupyterlab-splash").wait_for(state="detached")
-        page.wait_for_function("dark => (document.body.dataset.jpThemeLight === 'false') === dark", arg=theme == "dark")
-        page.locator(SELECTOR).first.screenshot(path=str(Path(str(folder)) / f"selector-{name}-{theme}.png"))
-    if folder:
-        page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
-
-
 def test_search_sort_and_choose_with_the_mouse(show: Any) -> None:
     page = show("hours=10")
     assert badges(page)[0] == "Sandbox: practice, not real"
@@ -127,7 +110,7 @@ def test_search_sort_and_choose_with_the_mouse(show: Any) -> None:
     assert kernel(page, found) is True
     assert "2 chosen" in page.locator(f"{SELECTOR} .vastnb-foot").inner_text()
     assert (page.wishes, page.dialogs) == ([], [])
-    portrait(page, "chosen")
+    driving.portrait(page, SELECTOR, "selector-chosen")
 
 
 def test_models_have_counts_and_prices_also_those_that_are_not_on_the_screen(show: Any) -> None:
@@ -143,7 +126,7 @@ def test_models_have_counts_and_prices_also_those_that_are_not_on_the_screen(sho
     assert (
         page.locator(".vastnb-list label", has_text="H200").first.locator("small").inner_text().startswith("not here")
     )
-    portrait(page, "models")
+    driving.portrait(page, SELECTOR, "selector-models")
     page.get_by_label("find in GPU").press("Escape")
     assert page.locator(f"{SELECTOR} details[open]").count() == 0
     assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
@@ -241,7 +224,7 @@ def test_what_a_host_wrote_does_not_run(show: Any) -> None:
     assert page.locator(f"{SELECTOR} :is(script, img, h1, iframe)").count() == 0
     assert page.dialogs == []
     assert max(len(text) for text in page.locator(ROW).all_inner_texts()) < 400
-    portrait(page, "hostile")
+    driving.portrait(page, SELECTOR, "selector-hostile")
 
 
 def test_an_empty_answer_explains_itself(show: Any) -> None:
@@ -250,7 +233,7 @@ def test_an_empty_answer_explains_itself(show: Any) -> None:
     why = page.locator(f"{SELECTOR} .vastnb-empty")
     why.wait_for()
     assert "dph<0.01: removes" in why.inner_text()
-    portrait(page, "empty")
+    driving.portrait(page, SELECTOR, "selector-empty")
 
 
 def test_errors_are_shown_in_the_widget_and_go_when_it_works_again(show: Any) -> None:
@@ -268,7 +251,7 @@ def test_errors_are_shown_in_the_widget_and_go_when_it_works_again(show: Any) ->
         "→ did you mean gpu_name?",
     ]
     assert line(page, "gpu_nme=RTX_4090") == "gpu_nme=RTX_4090"
-    portrait(page, "error")
+    driving.portrait(page, SELECTOR, "selector-error")
     kernel(page, FAULT.format("auth-401"))
     text.fill("gpu_name=RTX_3090")
     text.press("Enter")
@@ -287,7 +270,7 @@ def test_a_search_that_takes_long_says_so_and_the_kernel_stays_free(show: Any) -
 
     assert kernel(page, "6 * 7") == 42
     assert page.locator(SELECTOR).get_attribute("aria-busy") == "true"
-    portrait(page, "busy")
+    driving.portrait(page, SELECTOR, "selector-busy")
     page.locator(f"{SELECTOR}[aria-busy=false]").wait_for()
 
 
@@ -312,7 +295,7 @@ def test_5000_offers_are_sorted_and_filtered_with_few_of_them_in_the_page(show: 
     assert f"{kernel(page, 'int((frame.usd_per_hour <= 0.2).sum())'):,} of 5,000 offers fit" in badges(page)
     assert page.locator(ROW).count() >= 10
     assert page.get_by_role("button", name="Search", exact=True).is_hidden()
-    portrait(page, "5000")
+    driving.portrait(page, SELECTOR, "selector-5000")
 
 
 def test_the_notebook_keeps_what_was_chosen_last_without_drawing_the_widget_twice(show: Any, lab_page: Any) -> None:
@@ -356,5 +339,5 @@ def test_a_narrow_window_has_everything_below_one_another(show: Any) -> None:
 
     room = page.locator(SELECTOR).evaluate("root => [root.scrollWidth, root.clientWidth]")
     assert room[0] <= room[1]
-    portrait(page, "narrow")
+    driving.portrait(page, SELECTOR, "selector-narrow")
     page.set_viewport_size({"width": 1280, "height": 1300})
