@@ -103,7 +103,7 @@ def test_what_goes_on_changing_is_no_copy_and_the_one_before_stays(kept: Kept) -
     assert "changing" in told.problem
     assert "changing" in again.problem
     assert files(kept.to) == {"a": "whole"}
-    assert kept.kinds[-1] == "not_copied"
+    assert kept.kinds[-1] == "not_kept"
     assert kept.turn(minutes=2).problem == ""
     assert files(kept.to) == files(kept.folder)
 
@@ -118,6 +118,14 @@ def test_a_folder_that_is_not_there_is_told_and_others_are_copied(kept: Kept, tm
     assert told["ckpt"] == ""
     assert "No such file" in told["none"]
     assert kept.machine.stop_keeping("none").source.tolist() == ["ckpt"]
+
+
+def test_a_place_that_cannot_be_written_is_told(kept: Kept, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    kept.machine.keep("ckpt", to=tmp_path / "file" / "copy")
+    stop_keeper()
+
+    assert "FileExistsError" in kept.turn().problem
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -15,10 +15,11 @@ import atexit
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vastnb.errors import CopyError, NotFoundError, VastError
 from vastnb.services import session
@@ -101,10 +102,10 @@ class Keeper:
         try:
             self._step(keep, sight)
             problem = ""
-        except VastError as error:
+        except (VastError, OSError) as error:
             problem = f"{type(error).__name__}: {error}"
-        if problem and problem != keep.problem:
-            self._tell("instance.not_copied", keep, sight.now, problem)
+        if problem and not keep.problem:
+            self._tell("instance.not_kept", keep, sight.now, problem)
         if problem != keep.problem:
             self._changed(keep, problem=problem)
         self._keeps.hold(keep)
@@ -124,7 +125,7 @@ class Keeper:
         """What is due at a machine that is there."""
         phase = phase_of(record, was_stopped=row.was_stopped)
         machine = Instance(self._fleet, record, row, sight.now)
-        if phase == "outbid" and row.terms.get("on_outbid") == "move":
+        if phase == "outbid" and row.terms.get("on_outbid") == "move" and not keep.is_job_over:
             self._give_up(keep, row, sight)
         elif phase == "running":
             settled = self._settle_in(keep, machine, sight.now) if keep.stage == "arriving" else keep
@@ -165,11 +166,11 @@ class Keeper:
         """One folder, whole, or its copy stays as it was; whether it is."""
         try:
             done = self._taken(folder, machine)
-        except VastError as error:
+        except (VastError, OSError) as error:
             problem, due = f"{type(error).__name__}: {error}", now + min(folder.every_s, _AGAIN_S)
             self._changed(keep, folder.source, problem=problem, next_at=due)
-            if problem != folder.problem:
-                self._tell("instance.not_copied", keep, now, problem)
+            if not folder.problem:
+                self._tell("instance.not_kept", keep, now, problem)
             return False
         self._changed(
             keep, folder.source, copied_at=now, next_at=now + folder.every_s, problem="", files=done.files, size_bytes=done.size_bytes,
@@ -194,16 +195,11 @@ class Keeper:
 
     def _finish(self, keep: Keep, job: JobRow, machine: Instance, now: float) -> None:
         """The job has ended, and all is copied."""
-        self._changed(keep, is_job_over=True)
-        self._tell(
-            "instance.job_ended",
-            keep,
-            now,
-            f"its job is {job.state}, with exit status {job.code}; its folders are home",
-        )
-        if keep.then == "destroy" and job.state != "stopped":
+        ends = keep.then == "destroy" and job.state != "stopped"
+        if ends:
             machine.destroy()
-            self._changed(keep, stage="over")
+        self._changed(keep, is_job_over=True, stage="over" if ends else keep.stage)
+        self._tell("instance.job_ended", keep, now, f"its job is {job.state} (status {job.code}), its folders are home")
 
     # ------------------------------------------------------------ another machine
 
@@ -295,10 +291,14 @@ def _begin(fleet: Fleet) -> None:
         stopping, there = threading.Event(), session.in_force()
         is_sessions = there is not None and there.client is fleet.client
         args = (stopping, lambda: session.in_force() is there) if is_sessions else (stopping,)
-        work = Keeper(fleet, queue_of(fleet.client)).run
-        thread = threading.Thread(target=work, args=args, name="vastnb-keeper", daemon=True)
+        thread = threading.Thread(target=_work, args=(fleet, *args), name="vastnb-keeper", daemon=True)
         _running[id(fleet.client)] = thread, stopping
         thread.start()
+
+
+def _work(fleet: Fleet, *until: Any) -> None:
+    with closing(queue_of(fleet.client)) as queue:
+        Keeper(fleet, queue).run(*until)
 
 
 keeping.background.append(_begin)

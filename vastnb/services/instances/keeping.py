@@ -5,7 +5,8 @@ Here one says what is wanted; `keeper` does it, in this kernel or another, or in
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["Keeping", "background"]
 
 _LEAST_S, _MOST_S = 30.0, 7 * 86_400.0
+_MOST_COMMAND = 2_000
+"""A list of jobs tells no more of a command."""
+_TOLD = ("source", "to", "state", "copied_at", "files", "size_gb", "every_s", "instance_id", "usd", "moves", "problem")
 background: list[Callable[[Fleet], object]] = []
 """What begins to work in this process when something is to be kept; the keeper puts itself here, which needs `Instance`."""
 
@@ -77,19 +81,10 @@ class Keeping(Working):
         if self._row is None:
             raise NotOursError(f"machine {self.id} was not made by vastnb, and is not kept", instance_id=self.id)
         folder = Folder(_checked(source), str(Path(to).expanduser().absolute()), _seconds(every))
-        if then == "destroy" and job is None:
-            raise InputError("then='destroy' goes with a job: without one nobody knows when", hint="keep(..., job=job)")
-        given: dict[str, Any] = {}
-        if job is not None:
-            given = {
-                "command": job.command,
-                "cwd": cwd,
-                "job_id": job.id,
-                "is_job_over": False,
-                "is_started": True,
-                "then": then,
-            }
-        self._all_kept.put(_with(self._wish, folder, **given))
+        given = _given(job, cwd, then)
+        with self._all_kept() as keeps:
+            there = keeps.of(self.id) or Keep(self.id, self._row.name, machines=(self.id,))
+            keeps.put(_with(there, folder, **given))
         for begin in background:
             begin(self._fleet)
         return self.keeps()
@@ -104,53 +99,62 @@ class Keeping(Working):
         """
         from vastnb.vast.types.frames import frame_of
 
-        there = self._all_kept.of(self.id)
+        with self._all_kept() as keeps:
+            there = keeps.of(self.id)
         rows = [_told(there, folder) for folder in there.folders] if there is not None else []
-        names = (
-            "source",
-            "to",
-            "state",
-            "copied_at",
-            "files",
-            "size_gb",
-            "every_s",
-            "instance_id",
-            "usd",
-            "moves",
-            "problem",
-        )
-        frame = frame_of("keeps", {name: [row[i] for row in rows] for i, name in enumerate(names)})
+        frame = frame_of("keeps", {name: [row[i] for row in rows] for i, name in enumerate(_TOLD)})
         frame.attrs["vastnb"] = {"kind": "keeps"}
         return frame
 
     def stop_keeping(self, source: str | None = None) -> pd.DataFrame:
         """Copy a folder no more, or none at all; what was copied stays. What is still kept."""
-        there = self._all_kept.of(self.id)
-        if there is not None:
-            left = tuple(folder for folder in there.folders if source not in (None, folder.source))
-            if left:
-                self._all_kept.update(there, lambda now: replace(now, folders=left))
-            else:
-                self._all_kept.remove(there)
+        with self._all_kept() as keeps:
+            there = keeps.of(self.id)
+            left = (
+                tuple(folder for folder in there.folders if source not in (None, folder.source))
+                if there is not None
+                else ()
+            )
+            if there is not None and left:
+                keeps.update(there, lambda now: replace(now, folders=left))
+            elif there is not None:
+                keeps.remove(there)
         return self.keeps()
 
-    @property
-    def _all_kept(self) -> Keeps:
-        return Keeps(queue_of(self._fleet.client))
-
-    @property
-    def _wish(self) -> Keep:
-        """What is kept of it so far."""
-        there = self._all_kept.of(self.id)
-        assert self._row is not None
-        return there if there is not None else Keep(self.id, self._row.name, machines=(self.id,))
+    @contextmanager
+    def _all_kept(self) -> Iterator[Keeps]:
+        with closing(queue_of(self._fleet.client)) as queue:
+            yield Keeps(queue)
 
 
 def _with(keep: Keep, folder: Folder, **given: Any) -> Keep:
     others = [other for other in keep.folders if other.source != folder.source]
+    same = next((other for other in keep.folders if (other.source, other.to) == (folder.source, folder.to)), folder)
     if any(other.to == folder.to for other in others):
         raise InputError(f"another folder of the machine is copied to {folder.to} already")
-    return replace(keep, folders=(*others, folder), problem="", **given)
+    return replace(keep, folders=(*others, replace(same, every_s=folder.every_s, next_at=0.0)), problem="", **given)
+
+
+def _given(job: Job | None, cwd: str, then: str) -> dict[str, Any]:
+    """What is said of the job, if one is."""
+    if then not in ("keep", "destroy"):
+        raise InputError(f"then must be 'keep' or 'destroy', got {then!r}")
+    if job is None and then == "destroy":
+        raise InputError("then='destroy' goes with a job: without one nobody knows when", hint="keep(..., job=job)")
+    if job is None:
+        return {}
+    if len(job.command.encode()) >= _MOST_COMMAND:
+        raise InputError(
+            f"a job that is started again has less than {_MOST_COMMAND:,} bytes", hint="put() a script, and run that"
+        )
+    return {
+        "command": job.command,
+        "cwd": cwd,
+        "job_id": job.id,
+        "is_job_over": False,
+        "is_started": True,
+        "then": then,
+    }
 
 
 def _checked(source: str) -> str:
