@@ -91,6 +91,13 @@ def test_words_that_are_no_command_are_told_so(line: str, ip: Any) -> None:
     assert isinstance(ip.run_cell(f"%vast {line}").error_in_exec, CommandError)
 
 
+def test_the_words_of_a_line_are_plain_texts_in_what_comes_of_them(ip: Any) -> None:
+    """What remembers how it was written must not get into a frame: it cannot be copied with it."""
+    ip.run_cell("%vast use sandbox offers=100 start=2026-06-01")
+    frame = ip.run_line_magic("vast", "show templates recommended=true")
+    assert type(frame.attrs["vastnb"]["kind"]) is str and frame.head(2).attrs == frame.attrs
+
+
 # Logs.
 
 

@@ -61,9 +61,9 @@ def run(words: Sequence[str], door: Door) -> Any:
 
 
 def _parted(command: Command, words: list[str]) -> tuple[list[str], list[str]]:
-    """The command's own words, and those of its tail, which begin with the second that is no option."""
+    """The command's own words, plain, and those of its tail, which begin with the second that is no option."""
     if not command.tail:
-        return words, []
+        return [str(word) for word in words], []
     valued = {name for arg in command.args for name in arg.names if "action" not in arg.options}
     place = seen = 0
     while place < len(words) and seen < 2:
@@ -71,8 +71,7 @@ def _parted(command: Command, words: list[str]) -> tuple[list[str], list[str]]:
         seen += not is_option
         if seen < 2:
             place += 2 if is_option and words[place] in valued else 1
-    rest = words[place:]
-    return words[:place], rest
+    return [str(word) for word in words[:place]], words[place:]
 
 
 def _unknown(word: str, door: Door) -> CommandError:

@@ -38,7 +38,7 @@ def _run(args: argparse.Namespace, door: Door) -> Any:
 
 def _shell_line(words: Sequence[str]) -> str:
     """The command as it was written; quotes around all of it are the line's."""
-    return words[0] if len(words) == 1 else " ".join(getattr(word, "written", word) for word in words)
+    return str(words[0]) if len(words) == 1 else " ".join(getattr(word, "written", word) for word in words)
 
 
 def _jobs(args: argparse.Namespace, door: Door) -> Any:
