@@ -7,6 +7,7 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,21 @@ def test_a_move_that_goes_wrong_goes_on_and_never_are_there_two(spot: Yard, tmp_
     (row,) = spot.machines
     assert row["id"] == told.instance_id != machine.id
     assert living(spot).run("cat ckpt/a").stdout == "1\n"
+    queue.close()
+
+
+def test_a_keeper_that_died_before_it_wrote_down_what_it_rented_rents_nothing_more(spot: Yard, tmp_path: Path) -> None:
+    machine, keeper, queue = outbid(spot, tmp_path / "to")
+    assert until_settled(spot, keeper, machine).moves == 1
+    (rented,) = spot.machines
+    requests, keeps = spot.rent_requests, Keeps(queue)
+    keeps.update(
+        keeps.all()[0], lambda now: replace(now, stage="leaving", instance_id=machine.id, machines=(machine.id,))
+    )
+    told = until_settled(spot, keeper, machine)
+
+    assert (told.state, told.moves, told.instance_id) == ("kept", 1, rented["id"])
+    assert spot.rent_requests == requests
     queue.close()
 
 
