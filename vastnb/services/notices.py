@@ -16,3 +16,5 @@ show_progress: Callable[[Any], None] | None = None
 """Told how far a machine is (a `vastnb.services.instances.Progress`)."""
 show_output: Callable[[str, str], None] | None = None
 """Told ``stdout`` or ``stderr``, and what a command on a machine has just printed there."""
+show_message: Callable[[str, dict[str, Any]], None] | None = None
+"""Told the type and content of a Jupyter message: what a cell on a machine shows."""

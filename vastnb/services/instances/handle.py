@@ -22,6 +22,7 @@ from vastnb.errors import (
 from vastnb.services import notices
 from vastnb.services.budget import Cost
 from vastnb.services.checks import HealthReport
+from vastnb.services.instances.celling import Celling
 from vastnb.services.instances.checking import Sighting, checked
 from vastnb.services.instances.keeping import Keeping
 from vastnb.services.instances.labels import Label, read_label, write_label
@@ -47,7 +48,7 @@ _LOOKS_S = (0, 1, 2, 4, 8, 15, 30)
 _OVERBID = 1.02
 
 
-class Instance(Keeping):
+class Instance(Celling, Keeping):
     """A rented machine. `vastnb.launch` and `vastnb.instance` give one.
 
     Attributes are what was last seen (`seen_at`); `refresh` looks again.
