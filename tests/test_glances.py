@@ -7,12 +7,10 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from renting import Yard, yard
+from renting import Yard
 
 from vastnb.services.glances import Glance, Glances
 from vastnb.services.instances import Instance
@@ -33,17 +31,6 @@ class Clock:
 
     def step(self, seconds: float) -> None:
         self.now += seconds
-
-
-@pytest.fixture
-def there(tmp_path: Path) -> Iterator[Yard]:
-    with yard(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def kernel(there: Yard) -> Fleet:
-    return there.kernel()
 
 
 @pytest.fixture

@@ -31,17 +31,6 @@ AT = 1_780_000_000.0
 
 
 @pytest.fixture
-def there(tmp_path: Path) -> Iterator[Yard]:
-    with yard(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def kernel(there: Yard) -> Fleet:
-    return there.kernel()
-
-
-@pytest.fixture
 def make_watcher(there: Yard) -> Iterator[Callable[..., Watcher]]:
     made: list[Bus] = []
 

@@ -13,7 +13,7 @@ import pytest
 from comm import get_comm_manager
 from IPython.utils.capture import capture_output
 from ipywidgets.widgets.widget import _instances
-from renting import Yard, yard
+from renting import Yard
 
 import vastnb
 from vastnb.api.widgets.machines import ORDERS, asked_first, row_of, snapshot, told
@@ -146,17 +146,6 @@ def test_without_a_front_end_there_is_the_table_of_the_instances_with_its_time()
 
 
 # --- against the sandbox --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def there(tmp_path: Path) -> Iterator[Yard]:
-    with yard(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def kernel(there: Yard) -> Fleet:
-    return there.kernel()
 
 
 @pytest.fixture
