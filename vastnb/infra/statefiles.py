@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vastnb.errors import NewerStateError, StateError
@@ -22,7 +22,7 @@ def open_private(path: Path, *, timeout_s: float) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
 
 
-def open_state(path: Path, *, what: str, schema: int, tables: str) -> sqlite3.Connection:
+def open_state(path: Path, *, what: str, schema: int, tables: str, write_ahead: bool = False) -> sqlite3.Connection:
     """A connection to a file of state.
 
     Parameters
@@ -34,7 +34,9 @@ def open_state(path: Path, *, what: str, schema: int, tables: str) -> sqlite3.Co
     schema
         The version that this vastnb writes.
     tables
-        The script that makes it, and sets ``user_version``.
+        The script that makes it where it is not yet there, and sets ``user_version``.
+    write_ahead
+        Whether readers are not to wait for a writer.
 
     Raises
     ------
@@ -45,14 +47,16 @@ def open_state(path: Path, *, what: str, schema: int, tables: str) -> sqlite3.Co
     try:
         db.execute("pragma synchronous = full")
         version = db.execute("pragma user_version").fetchone()[0]
-        if version < schema:
-            db.executescript(tables)
+        if version > schema:
+            raise NewerStateError(f"{what} {path} was written by a newer vastnb")
+        if version < schema:  # others may be making it at the same moment: each waits for its turn
+            db.executescript(f"begin immediate; {tables}; commit;")
+        if write_ahead:
+            with suppress(sqlite3.OperationalError):  # SQLite does not wait for this lock; the file works without
+                db.execute("pragma journal_mode = wal")
     except BaseException:
         db.close()
         raise
-    if version > schema:
-        db.close()
-        raise NewerStateError(f"{what} {path} was written by a newer vastnb")
     return db
 
 

@@ -79,7 +79,6 @@ class _Open(NamedTuple):
 
 
 _TABLES = f"""
-pragma journal_mode = wal;
 create table if not exists events (
   number integer primary key autoincrement, account text not null, id text not null, kind text not null, subject text not null,
   at real not null, data text not null, source text not null, received_at real not null, unique (account, id));
@@ -269,7 +268,7 @@ class Queue:
         """One transaction, on disk when it ends if it is `durable`."""
         with self._lock, usable(self.path, what=_WHAT, hint="make room, or mend its permissions"):
             if self._db is None:
-                self._db = open_state(self.path, what=_WHAT, schema=_SCHEMA, tables=_TABLES)
+                self._db = open_state(self.path, what=_WHAT, schema=_SCHEMA, tables=_TABLES, write_ahead=True)
             # That a handler is done may be forgotten in a power cut (it is then told twice); an event may not.
             self._db.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
             with transaction(self._db) as db:
