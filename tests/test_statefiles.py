@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,30 +13,51 @@ from vastnb.infra.statefiles import open_state, transaction, usable
 TABLES = "create table if not exists seen (name text primary key); pragma user_version = 1;"
 
 
-def see(path: Path, gate: object, write_ahead: bool) -> None:
-    gate.wait()  # type: ignore[attr-defined]
-    for number in range(5):
+FILES = 20
+
+
+def see(folder: Path, gate: Any, write_ahead: bool) -> None:
+    for number in range(FILES):
+        path = folder / f"{number}.sqlite"
+        gate.wait(30)
         with usable(path, what="it", hint=""):
             db = open_state(path, what="it", schema=1, tables=TABLES, write_ahead=write_ahead)
             with transaction(db):
-                db.execute("insert into seen values (?)", (f"{multiprocessing.current_process().pid} {number}",))
+                db.execute("insert into seen values (?)", (str(multiprocessing.current_process().pid),))
             db.close()
 
 
 @pytest.mark.parametrize("write_ahead", [False, True])
 def test_processes_that_make_it_at_the_same_moment_all_write(tmp_path: Path, write_ahead: bool) -> None:
     start = multiprocessing.get_context("spawn")
-    gate = start.Barrier(6)
-    path = tmp_path / "folder" / "state.sqlite"
-    processes = [start.Process(target=see, args=(path, gate, write_ahead)) for _ in range(6)]
+    folder, gate = tmp_path / "folder", start.Barrier(4)
+    processes = [start.Process(target=see, args=(folder, gate, write_ahead)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(60)
 
-    assert [process.exitcode for process in processes] == [0] * 6
-    db = open_state(path, what="it", schema=1, tables=TABLES, write_ahead=write_ahead)
-    assert db.execute("select count(*) from seen").fetchone() == (30,)
-    assert db.execute("pragma journal_mode").fetchone() == ("wal" if write_ahead else "delete",)
-    db.close()
-    assert path.stat().st_mode & 0o777 == 0o600
+    assert [process.exitcode for process in processes] == [0] * 4
+    for number in range(FILES):
+        path = folder / f"{number}.sqlite"
+        db = open_state(path, what="it", schema=1, tables=TABLES, write_ahead=write_ahead)
+        assert db.execute("select count(*) from seen").fetchone() == (4,)
+        assert db.execute("pragma journal_mode").fetchone() == ("wal" if write_ahead else "delete",)
+        db.close()
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_who_reads_while_another_opens_it_keeps_that_one_from_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    reader = open_state(path, what="it", schema=1, tables=TABLES)
+    reader.execute("begin")
+    reader.execute("select * from seen").fetchall()
+
+    opened = open_state(path, what="it", schema=1, tables=TABLES, write_ahead=True)
+
+    reader.execute("commit")
+    with transaction(opened):
+        opened.execute("insert into seen values ('it')")
+    assert reader.execute("select name from seen").fetchall() == [("it",)]
+    opened.close()
+    reader.close()
