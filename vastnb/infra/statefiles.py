@@ -47,17 +47,25 @@ def open_state(path: Path, *, what: str, schema: int, tables: str, write_ahead: 
     try:
         db.execute("pragma synchronous = full")
         version = db.execute("pragma user_version").fetchone()[0]
-        if version > schema:
-            raise NewerStateError(f"{what} {path} was written by a newer vastnb")
         if version < schema:  # others may be making it at the same moment: each waits for its turn
             db.executescript(f"begin immediate; {tables}; commit;")
-        if write_ahead:
-            with suppress(sqlite3.OperationalError):  # SQLite does not wait for this lock; the file works without
-                db.execute("pragma journal_mode = wal")
+        if write_ahead and version <= schema:
+            _write_ahead(db)
     except BaseException:
         db.close()
         raise
+    if version > schema:
+        db.close()
+        raise NewerStateError(f"{what} {path} was written by a newer vastnb")
     return db
+
+
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Readers hinder it: whoever opens the file later tries again, and it works without as well."""
+    db.execute("pragma busy_timeout = 0")
+    with suppress(sqlite3.OperationalError):
+        db.execute("pragma journal_mode = wal")
+    db.execute(f"pragma busy_timeout = {_BUSY_S * 1000:.0f}")
 
 
 @contextmanager
