@@ -132,7 +132,7 @@ def test_the_on_start_script_runs_with_the_documented_variables_and_nothing_of_o
         "HOME": str(disk / "root"),
         "JUPYTER_TOKEN": row["jupyter_token"],
         "LANG": "C.UTF-8",
-        "PATH": os.environ["PATH"],
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PUBLIC_IPADDR": row["public_ipaddr"],
         "PWD": str(disk / "root"),
         "SSH_PUBLIC_KEY": PUBLIC_KEY,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from vastnb.api import completion
+from vastnb.api.cells import show_message
 from vastnb.api.commands import COMMANDS, run, split_line
 from vastnb.errors import CommandError
 from vastnb.services import notices
@@ -38,6 +39,7 @@ def load_ipython_extension(ip: InteractiveShell) -> None:
     for mime, show in (("text/html", _html), ("text/plain", _text)):
         _before[mime] = _look(_formatter(ip, mime), show)
     notices.announce, notices.show_progress, notices.show_output = _show_wait, _ProgressLine(), _show_output
+    notices.show_message = show_message
     _warm_up_after(ip)
 
 
@@ -46,7 +48,7 @@ def unload_ipython_extension(ip: InteractiveShell) -> None:
     ip.magics_manager.magics["line"].pop("vast", None)
     ip.magics_manager.magics["cell"].pop("vast", None)
     completion.unregister(ip)
-    notices.announce = notices.show_progress = notices.show_output = None
+    notices.announce = notices.show_progress = notices.show_output = notices.show_message = None
     if _remember_cell in ip.events.callbacks["pre_run_cell"]:
         ip.events.unregister("pre_run_cell", _remember_cell)
     for mime, before in list(_before.items()):
@@ -88,7 +90,7 @@ class _Magic:
         quiet = cell is None and line.rstrip().endswith(";")
         words = split_line(line.rstrip().rstrip(";") if quiet else line)
         if cell is not None:
-            words = [*(words or ["search"]), *_body(words, cell)]
+            words = _with_body(words or ["search"], cell)
         value = run(words, "notebook")
         if quiet:
             self._hide_display()
@@ -165,15 +167,16 @@ def _warm_up() -> None:
             return
 
 
-def _body(words: list[str], cell: str) -> list[str]:
-    """A cell as more words of its command: whole for an option, or line by line, without blank ones and ``#`` comments."""
-    option = COMMANDS[words[0]].body if words and words[0] in COMMANDS else ""
-    if option:
-        return [f"{option}={cell}"]
-    if words and words[0] in COMMANDS and not any("query" in arg.names for arg in COMMANDS[words[0]].args):
+def _with_body(words: list[str], cell: str) -> list[str]:
+    """The words with a cell as more of them: whole for an option, or line by line, without blank ones and ``#`` comments."""
+    command = COMMANDS.get(words[0])
+    if command is not None and command.body:
+        place = 1 if command.tail else len(words)  # behind the first word of a tail it would be another's option
+        return [*words[:place], f"{command.body}={cell}", *words[place:]]
+    if command is not None and not any("query" in arg.names for arg in command.args):
         raise CommandError(f"{words[0]} takes no cell", hint=f"write %vast {words[0]} with one %")
     lines = (line.partition(" #")[0].strip() for line in cell.splitlines())
-    return [word for line in lines if line and not line.startswith("#") for word in split_line(line)]
+    return [*words, *(word for line in lines if line and not line.startswith("#") for word in split_line(line))]
 
 
 def _html(frame: Any) -> Any:

@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -305,7 +306,7 @@ class _Machine:
 def environment(instance: Instance, disk: Path, url: str) -> dict[str, str]:
     """Return the variables of a container: the account's, over them the renter's, over them those that Vast documents.
 
-    Nothing of the environment of whoever started the sandbox gets in but ``PATH``.
+    Nothing of the environment of whoever started the sandbox gets in but ``PATH``, with the sandbox's own Python first.
     """
     row = instance.row
     label = f"C.{instance.id}"
@@ -327,7 +328,9 @@ def environment(instance: Instance, disk: Path, url: str) -> dict[str, str]:
     for port, entries in row.get("ports", {}).items():
         number, _, kind = port.partition("/")
         own[f"VAST_{kind.upper()}_PORT_{number}"] = entries[0]["HostPort"]
-    usual = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
+    # A kernel often has no path to the Python that it runs in, and another may lack what a practice run imports.
+    programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+    usual = {"PATH": programs, "LANG": "C.UTF-8"}
     given = {name: value for name, value in (usual | dict(instance.env) | renters).items() if _can_be_set(name, value)}
     return given | own
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from vastnb.api.cells import machine_of, run_cell
 from vastnb.api.commands.model import Command, Door, Text, arg
 from vastnb.errors import CommandError
 
@@ -23,10 +24,10 @@ def _named(machine: str) -> Any:
 
 
 def _run(args: argparse.Namespace, door: Door) -> Any:
-    if args.cell and not args.shell:
-        raise CommandError(
-            "run: the body of a cell runs in the machine's shell", hint=f"%%vast run {args.machine} --shell"
-        )
+    if args.end_kernel:
+        return machine_of(args.machine).end_kernel(args.kernel)
+    if args.push or args.pull or args.pickle or args.kernel or (args.cell and not args.shell):
+        return _run_python(args)
     command = args.cell or _shell_line(args.command)
     if not command.strip():
         raise CommandError("run: expected a command", hint="for example %vast run lora-7b nvidia-smi")
@@ -34,6 +35,23 @@ def _run(args: argparse.Namespace, door: Door) -> Any:
     if args.detach:
         return machine.run(command, detach=True, cwd=args.cwd)
     return machine.run(command, cwd=args.cwd, timeout_s=args.timeout_s)
+
+
+def _run_python(args: argparse.Namespace) -> Any:
+    if args.command or args.shell:
+        raise CommandError(
+            "run: expected Python (a body, --push, --pull, --kernel) or the shell (a command, --shell), got both"
+        )
+    if args.detach or args.timeout_s is not None or args.cwd != ".":
+        raise CommandError(
+            "run: --detach, --cwd and --timeout are for commands of the shell",
+            hint=f"%%vast run {args.machine} --shell",
+        )
+    return run_cell(args.machine, args.cell, push=args.push, pull=args.pull, pickle=args.pickle, kernel=args.kernel)
+
+
+def _names(words: str) -> list[str]:
+    return [word.strip() for word in words.split(",") if word.strip()]
 
 
 def _shell_line(words: Sequence[str]) -> str:
@@ -81,7 +99,7 @@ def _ssh(args: argparse.Namespace, door: Door) -> Any:
 REMOTE_COMMANDS: tuple[Command, ...] = (
     Command(
         "run",
-        "run a command on a machine, and see what it prints",
+        "run a command or a cell on a machine, and see what it shows",
         _run,
         (
             _MACHINE,
@@ -89,12 +107,19 @@ REMOTE_COMMANDS: tuple[Command, ...] = (
             arg("--detach", action="store_true", help="give a job at once, which runs on by itself"),
             arg("--cwd", default=".", metavar="FOLDER", help="the folder it runs in, without one the home"),
             arg("--timeout", dest="timeout_s", type=float, metavar="S", help="seconds; then it is ended"),
-            arg("--shell", action="store_true", help="with %%%%vast: the body of the cell is a script of its shell"),
+            arg("--shell", action="store_true", help="with %%vast: the body of the cell is a script of its shell, not Python"),
+            arg("--push", type=_names, default="", metavar="NAMES", help="with %%vast: variables x,y of the notebook go there before"),
+            arg("--pull", type=_names, default="", metavar="NAMES", help="with %%vast: variables z of the machine's Python come here after"),
+            arg("--pickle", action="store_true", help="pickle what no safe format takes; a machine's pickle can run code here"),
+            arg("--kernel", default="", metavar="NAME", help="a Python of that name there, without one this notebook's own"),
+            arg("--end-kernel", action="store_true", help="end that Python and free its memory"),
             arg("--cell", default="", help=argparse.SUPPRESS),
         ),
         "vastnb.Instance.run",
         ("%vast run lora-7b nvidia-smi -L", "%vast run lora-7b --detach 'python train.py >log.txt 2>&1'"),
-        "Quotes around the whole command keep it as it is. Ctrl-C ends it there. If the connection breaks it runs on, and is followed again.",
+        "Quotes around the whole command keep it as it is. Ctrl-C ends it there. If the connection breaks it runs on, and is followed again. "
+        "With two %, the body of the cell is Python for one that lives on the machine: what one cell defines the next one has. That is "
+        "vastnb.Instance.cell.",
         body="--cell",
         tail="command",
     ),
