@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,28 +16,24 @@ TABLES = "create table if not exists seen (name text primary key); pragma user_v
 FILES = 20
 
 
-def see(folder: Path, gate: Any, write_ahead: bool) -> None:
+def see(folder: Path, gate: threading.Barrier, write_ahead: bool) -> None:
     for number in range(FILES):
         path = folder / f"{number}.sqlite"
         gate.wait(30)
         with usable(path, what="it", hint=""):
             db = open_state(path, what="it", schema=1, tables=TABLES, write_ahead=write_ahead)
             with transaction(db):
-                db.execute("insert into seen values (?)", (str(multiprocessing.current_process().pid),))
+                db.execute("insert into seen values (?)", (threading.current_thread().name,))
             db.close()
 
 
 @pytest.mark.parametrize("write_ahead", [False, True])
-def test_processes_that_make_it_at_the_same_moment_all_write(tmp_path: Path, write_ahead: bool) -> None:
-    start = multiprocessing.get_context("spawn")
-    folder, gate = tmp_path / "folder", start.Barrier(4)
-    processes = [start.Process(target=see, args=(folder, gate, write_ahead)) for _ in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
+def test_those_who_make_it_at_the_same_moment_all_write(tmp_path: Path, write_ahead: bool) -> None:
+    folder, gate = tmp_path / "folder", threading.Barrier(4)
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(see, folder, gate, write_ahead) for _ in range(4)]:
+            done.result()
 
-    assert [process.exitcode for process in processes] == [0] * 4
     for number in range(FILES):
         path = folder / f"{number}.sqlite"
         db = open_state(path, what="it", schema=1, tables=TABLES, write_ahead=write_ahead)
