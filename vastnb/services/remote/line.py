@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -56,7 +57,8 @@ class Line:
             self._client = client
             self._poller = _poller(client)
             self._await_heard(connection)
-            self._ends = ends.pop_all()
+            # A machine that nobody holds any more is not told so: its tunnel must not outlive it.
+            self._close = weakref.finalize(self, ends.pop_all().close)
 
     def _await_heard(self, connection: Connection) -> None:
         """Return when something was heard: who listens too late misses what comes first."""
@@ -113,7 +115,7 @@ class Line:
 
     def close(self) -> None:
         """Take the tunnel away; the Python lives on."""
-        self._ends.close()
+        self._close()
 
 
 def _client() -> Any:
