@@ -17,15 +17,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PYTEST = ["-m", "pytest", "-q"]
+
+SPREAD = [*PYTEST, "--dist", "loadfile", "-n"]
+"""So many processes follow. Many tests wait, so that two cores have enough for three; each process has its own JupyterLab."""
 SITE = ["-m", "sphinx", "-q", "-E", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html"]
 STEPS: dict[str, list[str]] = {
     "format": ["-m", "ruff", "format", "--check"],
     "lint": ["-m", "ruff", "check"],
     "types": ["-m", "mypy"],
     "imports": ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
-    "unit": [*PYTEST, "-n", "2", "--dist", "loadfile", "-m", "not campaign and not live and not browser", "tests"],
+    "unit": [*SPREAD, "3", "-m", "not campaign and not live and not browser", "tests"],
     "notebooks": [*PYTEST, "-p", "no:cacheprovider", "--nbval", "notebooks"],
-    "browser": [*PYTEST, "-m", "browser", "tests/browser"],
+    "browser": [*SPREAD, "2", "-m", "browser", "tests/browser"],
     "pages": ["docs/generate.py", "--check"],
     "site": SITE,
 }
