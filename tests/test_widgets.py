@@ -432,3 +432,12 @@ except vastnb.errors.ConfigError as error:
 
     assert done.stdout.startswith("the widgets need a package that is not here: anywidget | pip install anywidget")
     assert issubclass(ConfigError, vastnb.errors.VastError)
+
+
+def test_all_widgets_bring_the_same_rules() -> None:
+    """On a page with several the rules of the one that was drawn last win over equal ones."""
+    panels = [vastnb.OfferSelector(), vastnb.LaunchPanel(1), vastnb.FleetPanel(), vastnb.HealthPanel()]
+
+    assert len({panel._css for panel in panels}) == 1
+    for panel in panels:
+        panel.close()

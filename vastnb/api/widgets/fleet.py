@@ -70,7 +70,6 @@ class FleetPanel(Panel):
     """
 
     front = ("fleet",)
-    styles = ("fleet",)
 
     _about = traitlets.Dict().tag(sync=True)
     """What is said of all together; its ``due_s``: when the front end should ask again."""

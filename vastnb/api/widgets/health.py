@@ -47,7 +47,6 @@ class HealthPanel(Panel):
     """
 
     front = ("health",)
-    styles = ("health",)
 
     report: Any = traitlets.Instance(HealthReport, allow_none=True)
 

@@ -80,7 +80,6 @@ class LaunchPanel(Panel):
     """
 
     front = ("launch",)
-    styles = ("launch",)
 
     _selector: OfferSelector | None = None
 

@@ -29,6 +29,8 @@ from vastnb.errors import VastError
 __all__ = ["Panel", "Snapshot"]
 
 _FRONT = "vastnb.api.widgets"
+_STYLES = ("panel", "fleet", "health", "launch")
+"""Each widget brings all of them: of equal rules the last on the page wins, whichever widget was drawn last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,6 @@ class Panel(anywidget.AnyWidget):
 
     front: ClassVar[tuple[str, ...]] = ()
     """Scripts of the front end, besides ``panel.js``, in the order in which they build on one another."""
-    styles: ClassVar[tuple[str, ...]] = ()
-    """Style sheets, besides ``panel.css``."""
 
     _lock: threading.RLock
     _worker: threading.Thread | None
@@ -85,7 +85,7 @@ class Panel(anywidget.AnyWidget):
 
     @traitlets.default("_css")
     def _read_style(self) -> str:
-        return "".join(_read(f"{name}.css") for name in ("panel", *self.styles))
+        return "".join(_read(f"{name}.css") for name in _STYLES)
 
     # ------------------------------------------------------------ what a widget defines
 
