@@ -49,44 +49,14 @@ import traceback
 from typing import Any, ClassVar
 
 __all__ = [
-    "AnswerTimeoutError",
-    "ApiError",
-    "AuthError",
-    "BudgetError",
-    "CellError",
-    "CommandError",
-    "ConfigError",
-    "CopyError",
-    "DestroyUncertainError",
-    "EndpointGoneError",
-    "InputError",
-    "InsufficientCreditError",
-    "InvalidRequestError",
-    "LaunchError",
-    "LaunchUncertainError",
-    "MachineError",
-    "ModeError",
-    "NameTakenError",
-    "NetworkError",
-    "NewerStateError",
-    "NotFoundError",
-    "NotOursError",
-    "NotRunningError",
-    "OfferGoneError",
-    "PermissionDeniedError",
-    "PriceChangedError",
-    "QueryError",
-    "QuotaError",
-    "RateLimitError",
-    "ReachError",
-    "ResponseError",
-    "SandboxOfferError",
-    "ServerError",
-    "StateError",
-    "VastError",
-    "WaitTimeoutError",
+    "AnswerTimeoutError", "ApiError", "AuthError", "BudgetError", "CellError", "CommandError", "ConfigError",
+    "CopyError", "DestroyUncertainError", "EndpointGoneError", "InputError", "InsufficientCreditError",
+    "InvalidRequestError", "LaunchError", "LaunchUncertainError", "MachineError", "ModeError", "NameTakenError",
+    "NetworkError", "NewerStateError", "NotFoundError", "NotOursError", "NotRunningError", "OfferGoneError",
+    "PermissionDeniedError", "PriceChangedError", "QueryError", "QuotaError", "RateLimitError", "ReachError",
+    "ResponseError", "SandboxOfferError", "ServerError", "StateError", "VastError", "WaitTimeoutError",
     "WebhookError",
-]
+]  # fmt: skip
 
 
 _AROUND = 80
@@ -181,8 +151,6 @@ class QueryError(VastError):
 
     Parameters
     ----------
-    message
-        What is wrong.
     text
         The query as written.
     position
@@ -240,8 +208,6 @@ class WebhookError(VastError):
 
     Parameters
     ----------
-    message
-        What is wrong with it.
     reason
         ``signature``, ``age`` or ``body``.
     """
@@ -261,8 +227,6 @@ class BudgetError(LaunchError):
 
     Parameters
     ----------
-    message
-        Which cap, and by how much.
     cap
         Its name, as an argument or a setting.
     limit_usd, needed_usd
@@ -296,8 +260,6 @@ class LaunchUncertainError(LaunchError):
 
     Parameters
     ----------
-    message
-        What is known.
     label
         What the machine would be called in the list.
     offer_id
@@ -315,8 +277,6 @@ class MachineError(VastError):
 
     Parameters
     ----------
-    message
-        What was expected, and what is.
     instance_id
         The machine.
     """
@@ -370,8 +330,6 @@ class CopyError(MachineError):
 
     Parameters
     ----------
-    message
-        What was expected, and what is.
     files
         Those concerned, as far as they are known.
     """
@@ -389,8 +347,6 @@ class CellError(MachineError):
 
     Parameters
     ----------
-    message
-        What it raised, and where.
     ename
         The name of the exception's class there.
     evalue
@@ -414,8 +370,6 @@ class ApiError(VastError):
 
     Parameters
     ----------
-    message
-        As for `VastError`.
     status
         The HTTP status, if an answer came.
     endpoint
@@ -435,8 +389,6 @@ class NetworkError(ApiError):
 
     Parameters
     ----------
-    message
-        As for `VastError`.
     unsent
         Whether not one byte of the request has left, so that the service cannot have acted.
     """
@@ -459,8 +411,6 @@ class ResponseError(ApiError):
 
     Parameters
     ----------
-    message
-        What was expected and what came.
     path
         Where in the JSON, for example ``$.offers[3].gpu_ram``.
     """
@@ -523,8 +473,6 @@ class RateLimitError(ApiError):
 
     Parameters
     ----------
-    message
-        As for `VastError`.
     retry_after_s
         How long to wait, in seconds, if the service said so.
     """
