@@ -303,11 +303,11 @@ def test_your_own_ssh_knows_a_machine_for_as_long_as_it_is_there(own: Ground) ->
     users.write_text("Host mine\n    Port 1\n")
     assert own.machine.ssh_config() == own.machine.ssh_config() == "vast-work"
     assert users.read_text().splitlines()[1:] == ["Host mine", "    Port 1"] and users.stat().st_mode & 0o777 == 0o600
+    own.machine.connect().close()  # A machine that runs may still be starting its server, and a plain ssh does not wait.
     done = subprocess.run(
         ["ssh", "-F", str(users), "vast-work", "echo in"], capture_output=True, text=True, check=False
     )
     assert done.stdout == "in\n", done.stderr
-    own.machine.connect().close()
     own.machine.destroy()
     assert not list((own.folder / "ssh" / "config.d").iterdir())
 

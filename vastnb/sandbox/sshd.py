@@ -6,6 +6,7 @@ begins in the machine's home with the variables of its container; paths that beg
 
 import contextlib
 import os
+import random
 import shlex
 import shutil
 import socket
@@ -17,6 +18,7 @@ from .relay import Relay
 
 ADDRESS = "127.0.0.1"
 _PLACES = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"))
+_PORTS = range(20000, 32768)
 _SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/libexec/sftp-server")
 _PRIVILEGE_SEPARATION = Path("/run/sshd")
 """Where Debian's sshd wants an empty folder if it is started by root."""
@@ -112,6 +114,8 @@ def authorize(path: Path, keys: Iterable[str], before: Iterable[str] = ()) -> No
 
 
 def _free_port() -> int:
-    with socket.create_server((ADDRESS, 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that is free now, below those that systems hand out: none is taken from it before its server starts."""
+    for port in random.SystemRandom().sample(_PORTS, k=100):
+        with contextlib.suppress(OSError), socket.create_server((ADDRESS, port)):
+            return port
+    raise OSError("a hundred ports were tried for a machine, and all are in use")
