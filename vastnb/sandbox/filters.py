@@ -19,9 +19,6 @@ from .chance import Ints
 from .columns import NUMBERS, TEXTS, Array, Words, country, driver_number
 from .market import Market, View
 
-UNKNOWN_FILTERS_ARE_IGNORED = True
-"""Nothing is known of how Vast answers a filter on a field it does not have; the same choice holds for ``order``."""
-
 DEFAULTS = ("recorded", "openapi")
 _DOCUMENTED_DEFAULTS: dict[str, dict[str, Any]] = {
     "verified": {"eq": True},
@@ -34,7 +31,6 @@ _DEFAULT_STORAGE_GB = 8.0
 
 Mask = NDArray[np.bool_]
 Value = float | str | None
-Fetch = Callable[[View], Array]
 
 
 class BadRequestError(ValueError):
@@ -119,6 +115,7 @@ def parse(body: Any, *, defaults: str = "recorded") -> Query:
     """
     if not isinstance(body, Mapping):
         raise BadRequestError("Invalid json body")
+    # What Vast does with a filter on a field that it does not have is not known; here it is ignored, as in ``order``.
     filters = {key: value for key, value in body.items() if key not in _NO_FILTERS}
     if defaults == "openapi":
         filters = _DOCUMENTED_DEFAULTS | filters

@@ -222,8 +222,7 @@ class Glances:
         unknown = tuple(replace(machine, charged_usd=None) for machine in glance.machines)
         tried = replace(glance, money_at=glance.at, balance_usd=None, machines=unknown)
         with suppress(VastError):
-            user = self.fleet.client.user(refresh=True)
-            tried = replace(tried, balance_usd=(user.credit_usd or 0.0) + (user.balance_usd or 0.0))
+            tried = replace(tried, balance_usd=self.fleet.client.user(refresh=True).left_usd)
         with suppress(VastError):
             charges = self._charges(glance) if glance.machines else []
             charged = [replace(m, charged_usd=bill_of(m.id, charges).total_usd) for m in glance.machines]

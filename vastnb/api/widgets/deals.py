@@ -220,8 +220,7 @@ class Deal:
 
     def _look_at_account(self, name: str) -> None:
         fleet = self._fleet()
-        user, sight = fleet.client.user(refresh=True), fleet.look()
-        balance = (user.credit_usd or 0.0) + (user.balance_usd or 0.0)
+        balance, sight = fleet.client.user(refresh=True).left_usd, fleet.look()
         self.become(balance_usd=balance, url=fleet.client.settings.url, practice=fleet.client.settings.local)
         living = sight.named(name)
         if living is not None:

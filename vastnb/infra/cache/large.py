@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from vastnb.infra.cache.files import write_whole
+from vastnb.infra.files import write_whole
 
 __all__ = ["WORTH_A_FILE", "LargeEntries"]
 

@@ -233,9 +233,8 @@ def _balance(seen: Seen) -> Check:
     if (missing := _without_account("balance", seen)) is not None:
         return missing
     user, listing = _user(seen), seen.tries["instances"].value
-    if user is None or (user.credit_usd is None and user.balance_usd is None):
+    if user is None or (left := user.left_usd) is None:
         return left_out("balance", "the account could not be read")
-    left = (user.credit_usd or 0.0) + (user.balance_usd or 0.0)
     if listing is None:
         return odd("balance", f"${left:,.2f} left; what runs could not be listed", "%vast audit")
     return _lasting(left, sum(usd_per_hour_now(record, phase_of(record)) or 0.0 for record in listing.records))

@@ -211,12 +211,12 @@ def _sums(fleet: Fleet, sight: Sight, rows: list[dict[str, Any]]) -> list[str]:
     """What it costs together, and how long the balance lasts."""
     hourly = sum(row.get("usd_per_hour") or 0.0 for row in rows)
     unknown = sum(row.get("usd_per_hour") is None for row in rows)
-    user = fleet.client.user(refresh=True)
-    balance = (user.credit_usd or 0.0) + (user.balance_usd or 0.0)
+    balance = fleet.client.user(refresh=True).left_usd
+    left = "unknown" if balance is None else f"${balance:,.2f}"
     if not rows:
-        return [f"Nothing costs anything now. The balance is ${balance:,.2f}."]
-    said = [f"Together ${hourly:.3f} an hour, ${hourly * 24:,.2f} a day; the balance is ${balance:,.2f}"]
-    if hourly > 0:
+        return [f"Nothing costs anything now. The balance is {left}."]
+    said = [f"Together ${hourly:.3f} an hour, ${hourly * 24:,.2f} a day; the balance is {left}"]
+    if hourly > 0 and balance is not None:
         ends = datetime.fromtimestamp(min(sight.now + balance / hourly * 3600, 4e9), UTC)
         said[0] += f", and ends {ends:%Y-%m-%d %H:%M} UTC at this rate"
     return [said[0] + ".", *([f"{unknown} of unknown price."] if unknown else [])]

@@ -130,8 +130,7 @@ class Watcher:
         """What is left, if anything costs."""
         if not sight.listing.records:
             return None
-        user = self._fleet.client.user(refresh=True)
-        return (user.credit_usd or 0.0) + (user.balance_usd or 0.0)
+        return self._fleet.client.user(refresh=True).left_usd
 
     def _pause_s(self, error: VastError) -> float:
         """Longer after each failure in a row, and not in step with other watchers."""

@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from vastnb.infra.cache.files import write_whole
+from vastnb.infra.files import write_whole
 
 try:
     import pyarrow as pa

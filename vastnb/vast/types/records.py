@@ -31,6 +31,13 @@ class User(BaseModel):
     balance_usd: float | None = Field(None, alias="balance", description="what is left, in dollars")
     credit_usd: float | None = Field(None, alias="credit", description="prepaid, in dollars")
 
+    @property
+    def left_usd(self) -> float | None:
+        """What can still be spent; None if the service told neither figure."""
+        if self.balance_usd is None and self.credit_usd is None:
+            return None
+        return (self.balance_usd or 0.0) + (self.credit_usd or 0.0)
+
 
 def _or_unknown(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     """A host's odd measurement is unknown; it must not keep anybody from ending the machine."""
