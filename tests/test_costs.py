@@ -171,3 +171,15 @@ def test_the_magic_quotes_a_query_and_an_id(ip: Any, capsys: Any) -> None:
     assert frame.attrs["vastnb"]["job"]["download_gb"] == 100
     assert ip.user_ns["one"].usd_total == pytest.approx(frame.usd_total[0])
     assert vastnb.quote is quote
+
+
+def test_a_query_in_place_of_offers_is_told_where_it_goes() -> None:
+    with pytest.raises(errors.InputError, match="got str") as caught:
+        quote("gpu_name=RTX_4090", hours=3)
+    assert "vastnb.search" in str(caught.value.hint)
+
+
+def test_a_value_too_many_is_answered_with_the_names() -> None:
+    with pytest.raises(errors.InputError, match="search takes query, got 2 values") as caught:
+        vastnb.search("gpu_name=RTX_4090", 100)
+    assert "disk_gb=..." in str(caught.value.hint)

@@ -268,6 +268,9 @@ def test_a_name_or_a_number_finds_it_and_nothing_else_does(there: Yard, kernel: 
     with pytest.raises(errors.NotFoundError) as caught:
         named(kernel, "lara")
     assert caught.value.hint == "there are lora"
+    with pytest.raises(errors.NotFoundError) as caught:
+        named(kernel, "all")
+    assert caught.value.hint == "name each one: there are lora"
 
 
 # --- the list and the audit ------------------------------------------------------------------------------------------------------

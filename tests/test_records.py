@@ -14,6 +14,7 @@ import pytest
 from vastnb.vast.query import kept_rows, parse_query
 from vastnb.vast.types import DROPPED, FIELDS, OFFERS
 from vastnb.vast.types.frames import offers_frame, read_offers, table_of
+from vastnb.vast.types.records import User
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 PINNED = {column.name: column.dtype for column in OFFERS}
@@ -102,3 +103,11 @@ def test_the_two_months_of_snapshots_load(shared_records: Path) -> None:
             count += len(checked(rows))
 
     assert count == 47_111
+
+
+@pytest.mark.parametrize(
+    ("told", "left"),
+    [({"balance": -1.5, "credit": 4.0}, 2.5), ({"credit": 4.0}, 4.0), ({"balance": 0.0}, 0.0), ({}, None)],
+)
+def test_what_is_left_is_the_sum_and_unknown_is_not_zero(told: dict[str, float], left: float | None) -> None:
+    assert User.model_validate({"id": 7, **told}).left_usd == left

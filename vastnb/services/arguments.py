@@ -1,4 +1,4 @@
-"""Arguments of public functions: a name that a function has not is refused with the one that was meant."""
+"""Arguments of public functions: a name that a function has not is refused with the one that was meant, a value too many with the names."""
 
 from __future__ import annotations
 
@@ -30,12 +30,20 @@ _INSTEAD = {
 def only_known(function: Callable[P, R]) -> Callable[P, R]:
     """`function`, which answers an argument that it has not with an `InputError` instead of Python's ``TypeError``."""
     code = function.__code__
-    known = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+    positional = code.co_varnames[: code.co_argcount]
+    named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    known = frozenset((*positional, *named))
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         if not known.issuperset(kwargs):
             raise unknown_argument(function.__name__, min(set(kwargs) - known), known)
+        if len(args) > len(positional):
+            taken = f"takes {', '.join(positional)}" if positional else "takes names only"
+            raise InputError(
+                f"{function.__name__} {taken}, got {len(args)} values",
+                hint=f"give by name: {', '.join(f'{name}=...' for name in named)}",
+            )
         return function(*args, **kwargs)
 
     return checked

@@ -167,7 +167,10 @@ def quote(
         row.attrs = dict(what.attrs)
         return quotes_of(row, job)[0]
     if isinstance(what, bool) or not isinstance(what, int):
-        raise InputError(f"quote takes a frame of offers, a row of one or an offer's id, got {type(what).__name__}")
+        raise InputError(
+            f"quote takes a frame of offers, a row of one or an offer's id, got {type(what).__name__}",
+            hint='search first: vastnb.quote(vastnb.search("..."), hours=...)',
+        )
     there = client if client is not None else current().client
     return quotes_of(there.get_offer(what, rental=rental, disk_gb=disk_gb), job)[0]
 

@@ -25,6 +25,8 @@ __all__ = ["Fleet", "Sight", "fleet_of", "ssh_command"]
 
 _LISTED_AFTER_S = 60.0
 """A new machine may be missing from the list for some seconds."""
+_EACH = frozenset({"all", "*", "everything"})
+"""Nothing stops or ends all at once: machines of other programs would be among them."""
 
 
 class Sight(NamedTuple):
@@ -140,11 +142,9 @@ class Fleet:
         for record in sight.listing.records:
             if str(record.id) == str(what):
                 return record, sight.rows.get(record.id), sight
-        names = sorted({row.name for row in sight.rows.values() if row.name})
-        raise NotFoundError(
-            f"there is no machine {what}",
-            hint=f"there are {', '.join(names)}" if names else "%vast ps lists what there is",
-        )
+        names = ", ".join(sorted({row.name for row in sight.rows.values() if row.name}))
+        hint = f"there are {names}" if names else "%vast ps lists what there is"
+        raise NotFoundError(f"there is no machine {what}", hint=f"name each one: {hint}" if what in _EACH else hint)
 
 
 def _cost(record: InstanceRecord, row: Rental | None) -> Cost:
