@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from remote_ground import Ground, ground
 from renting import Yard, yard
 
 from vastnb.infra.config import Settings
@@ -91,6 +92,20 @@ def there(tmp_path: Path) -> Iterator[Yard]:
 def kernel(there: Yard) -> Fleet:
     """A kernel that rents in it."""
     return there.kernel()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """A machine that really runs, shared by the tests of a file: each uses files of its own on it."""
+    with ground(tmp_path_factory.mktemp("ground")) as made:
+        yield made
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Ground]:
+    """A machine that really runs, of the test's own: to be stopped or spoiled."""
+    with ground(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

@@ -8,12 +8,11 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from remote_ground import Cutter, Ground, ground, processes, require_programs, until
+from remote_ground import Cutter, Ground, processes, require_programs, until
 from renting import yard
 
 import vastnb
@@ -30,20 +29,6 @@ from vastnb.sandbox.machines import Machines
 from vastnb.services.instances.launching import launch_on
 from vastnb.services.remote import Address, Connection, address_of, running
 from vastnb.vast.types.records import InstanceRecord
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """A machine that the tests of this file share: each uses files of its own on it."""
-    with ground(tmp_path_factory.mktemp("ground")) as made:
-        yield made
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Ground]:
-    """A machine of the test's own, to be stopped or spoiled."""
-    with ground(tmp_path) as made:
-        yield made
 
 
 def kept(shared: Ground) -> list[str]:
@@ -303,11 +288,12 @@ def test_your_own_ssh_knows_a_machine_for_as_long_as_it_is_there(own: Ground) ->
     users.write_text("Host mine\n    Port 1\n")
     assert own.machine.ssh_config() == own.machine.ssh_config() == "vast-work"
     assert users.read_text().splitlines()[1:] == ["Host mine", "    Port 1"] and users.stat().st_mode & 0o777 == 0o600
-    own.machine.connect().close()  # A machine that runs may still be starting its server, and a plain ssh does not wait.
+    own.machine.connect().open()  # A machine that runs may still be starting its server, and a plain ssh does not wait.
     done = subprocess.run(
         ["ssh", "-F", str(users), "vast-work", "echo in"], capture_output=True, text=True, check=False
     )
     assert done.stdout == "in\n", done.stderr
+    own.machine.connect().close()
     own.machine.destroy()
     assert not list((own.folder / "ssh" / "config.d").iterdir())
 

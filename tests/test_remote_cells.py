@@ -15,29 +15,18 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from remote_ground import Cutter, Ground, ground, until
+from remote_ground import Cutter, Ground, until
 
 from vastnb.errors import CellError, InputError, NotRunningError, ReachError
 from vastnb.services.remote.cells import Prices
 
-PYTHON = str(Path(sys.executable).parent)
 
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """A machine with this Python, that the tests of this file share."""
+@pytest.fixture(scope="module", autouse=True)
+def _this_python() -> Iterator[None]:
+    """Machines find this Python first."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", PYTHON, prepend=os.pathsep)
-        with ground(tmp_path_factory.mktemp("ground")) as made:
-            yield made
-
-
-@pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
-    """A machine of the test's own, to be stopped or spoiled."""
-    monkeypatch.setenv("PATH", PYTHON, prepend=os.pathsep)
-    with ground(tmp_path) as made:
-        yield made
+        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+        yield
 
 
 class Notebook:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from remote_ground import Cutter, Ground, ground
+from remote_ground import Cutter, Ground
 
 from vastnb.errors import BudgetError, CopyError, InputError, NotFoundError, ReachError
 from vastnb.services.instances import renting
@@ -35,20 +34,6 @@ ODD = (
     ".hidden",
     "#x#",
 )
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """A machine that the tests of this file share: each uses folders of its own on it."""
-    with ground(tmp_path_factory.mktemp("ground")) as made:
-        yield made
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Ground]:
-    """A machine of the test's own, to be ended or spoiled."""
-    with ground(tmp_path) as made:
-        yield made
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:
