@@ -39,7 +39,7 @@ VALUES = {
         ("  %vast SEA", "SEA", ["search"]),
         ("df = %vast sea", "sea", ["search"]),
         ("a, b['x'] = %vast gp", "gp", ["gpus"]),
-        ("%%vast ", "", ["search", "quote", "launch", "gpus", "show"]),
+        ("%%vast ", "", ["search", "quote", "launch", "run", "gpus", "show"]),
         ("%vast search --o", "--o", ["--on-demand", "--order"]),
         ("%vast search num_gpus=2 --li", "--li", ["--limit"]),
         ("%vast config ", "", ["--trust"]),
@@ -263,6 +263,7 @@ def test_the_cursor_may_stand_before_the_end(ip: Any) -> None:
         ("%vast search gpu_name=$my_g", "my_g>my_gpu"),
         ("%vast search num_gpus>={my_g", "my_g>my_gpu"),
         ("my_g", "my_g>my_gpu"),
+        ("%%vast run work\nmy_g", "my_g>my_gpu"),
     ],
 )
 def test_python_completes_its_own_names(ip: Any, cell: str, offered: str) -> None:
@@ -270,6 +271,15 @@ def test_python_completes_its_own_names(ip: Any, cell: str, offered: str) -> Non
     ip.user_ns["my_gpu"] = "RTX_4090"
 
     assert offered in asked(ip, cell)
+
+
+def test_variables_are_offered_to_be_pushed_one_after_the_other(ip: Any) -> None:
+    ip.run_cell("import os\nclass Net: pass\ndef train(): pass\nrate, rows, _hidden = 0.1, [1], 2")
+
+    assert asked(ip, "%%vast run work --push ") == [">rate", ">rows"]
+    assert asked(ip, "%%vast run work --push ra") == ["ra>rate"]
+    assert asked(ip, "%vast run work --pull x --push=rate,") == [">rows"]
+    assert asked(ip, "%vast run work --push rate,_h") == ["_h>_hidden"]
 
 
 def test_loading_twice_asks_once_and_unloading_takes_it_back(ip: Any) -> None:
@@ -325,7 +335,7 @@ def test_names_of_machines_come_from_the_record_on_disk_without_asking(ip: Any) 
     ip.run_cell("%vast destroy eval")
     asked_before = sandbox.requests()
 
-    assert asked(ip, "%vast destroy l") == ["l>lora-13b", "l>lora-7b"]
+    assert asked(ip, "%%vast run l") == asked(ip, "%vast destroy l") == ["l>lora-13b", "l>lora-7b"]
     assert asked(ip, "%vast ssh lora-7") == ["lora-7>lora-7b"]
     assert completions("%vast stop lora-7b lora-1", body=False) == ("lora-1", ["lora-13b"])
     assert sandbox.requests() == asked_before

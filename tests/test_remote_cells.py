@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from remote_ground import Cutter, Ground, until
+from remote_ground import Cutter, Ground, processes, until
 
 from vastnb.errors import CellError, InputError, NotRunningError, ReachError
 from vastnb.services.remote.cells import Prices
@@ -306,6 +307,29 @@ def test_a_machine_without_a_python_says_so(notebook: Notebook) -> None:
     assert caught.value.code == "no_python"
 
 
+def test_the_program_that_is_asked_for_is_the_one_that_runs_or_the_cell_does_not(
+    shared: Ground, tmp_path: Path
+) -> None:
+    for program in (tmp_path / "one", tmp_path / "two", shared.home / "three"):
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        program.chmod(0o755)
+    notebook = Notebook(shared, kernel="asked")
+
+    notebook.run("x = 1", python=str(tmp_path / "one"))
+    assert f"({tmp_path / 'one'})" in notebook.printed
+    assert notebook.run("", pull=["x"], python=str(tmp_path / "one")).values == notebook.run("", pull=["x"]).values
+    for asker in (notebook, Notebook(shared, kernel="asked")):
+        with pytest.raises(CellError, match=f"was started from {tmp_path / 'one'}, and not from") as caught:
+            asker.run("x", python=str(tmp_path / "two"))
+        assert caught.value.code == "no_python" and "--kernel NAME" in str(caught.value.hint)
+    assert notebook.value("x") == 1
+
+    notebook.run("", kernel="home", python="~/three")
+    assert f"({shared.home}/three)" in notebook.printed
+    for name in ("asked", "home"):
+        notebook.machine.end_kernel(name)
+
+
 def test_ipykernel_is_installed_beside_a_python_that_lacks_it(shared: Ground, tmp_path: Path) -> None:
     venv.create(tmp_path / "bare", with_pip=False)
     bare = tmp_path / "bare" / "bin" / "python"
@@ -326,6 +350,19 @@ def test_ipykernel_is_installed_beside_a_python_that_lacks_it(shared: Ground, tm
     notebook.run("import sys; print(sys.executable)")
     assert "Installing it there" in notebook.printed and notebook.printed.endswith(f"{bare}\n")
     notebook.machine.end_kernel("bare")
+
+
+def test_a_machine_that_nobody_holds_any_more_leaves_no_tunnel(shared: Ground) -> None:
+    def tunnels() -> set[int]:
+        return {*processes("-L /")} & {*processes(str(shared.folder))}
+
+    machine = shared.again()
+    machine.cell("x = 1", kernel="dropped", on_message=lambda *_: None)
+    assert until(tunnels)
+    del machine
+    gc.collect()
+    until(lambda: not tunnels())
+    Notebook(shared).machine.end_kernel("dropped")
 
 
 # Broken connections.

@@ -78,6 +78,9 @@ scaled
     ip.run_cell("%%vast run work --kernel other\nprint('total' in globals())")
     assert "False\n" in capsys.readouterr().out
     ip.run_cell("%vast run work --kernel other --end-kernel")
+    ip.run_cell(f"%%vast run work --kernel other --python {sys.executable}\nimport sys; print(sys.executable)")
+    assert f"{sys.executable})." in (out := capsys.readouterr().out) and out.count(sys.executable) == 2
+    ip.run_cell("%vast run work --kernel other --end-kernel")
 
 
 def test_an_exception_is_short_and_the_machines_traceback_is_there_on_demand(
@@ -110,6 +113,7 @@ def test_the_name_is_looked_up_again_when_its_machine_ended(
         ("run work --push absent", "there is no absent here to push"),
         ("run work ls", "got both"),
         ("run work --shell --pull x", "got both"),
+        ("run work --python python3 ls", "got both"),
         ("run work --detach", "are for commands of the shell"),
         ("run work --timeout 3", "are for commands of the shell"),
     ],

@@ -18,6 +18,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vastnb.api.commands import COMMANDS, Arg, Command
@@ -122,9 +123,9 @@ def completions(line_before_cursor: str, *, body: bool, word: str = "search") ->
 
 
 def _words(*, of_cell: bool = False) -> list[str]:
-    """The words of a notebook, those that help shows first in front; of a cell, those that take a query."""
+    """The words of a notebook, those that help shows first in front; of a cell, those that do something with its body."""
     mine = sorted((c for c in COMMANDS.values() if "notebook" in c.doors), key=lambda c: not c.first)
-    return [c.word for c in mine if not of_cell or any("query" in arg.names for arg in c.args)]
+    return [c.word for c in mine if not of_cell or c.body or any("query" in arg.names for arg in c.args)]
 
 
 def _beginning(words: Iterable[str], typed: str) -> list[str]:
@@ -236,6 +237,17 @@ def _machines() -> list[str]:
     return sorted({row.name or str(row.instance_id) for row in rows})
 
 
+def _pushed(text: str) -> Found:
+    """The notebook's variables, joined by commas. Modules and functions are no values."""
+    from IPython.core.getipython import get_ipython
+
+    shell: Any = get_ipython()
+    *done, typed = text.split(",")
+    names = shell.user_ns.keys() - shell.user_ns_hidden.keys() - set(done)
+    values = sorted(name for name in names if not isinstance(shell.user_ns[name], (ModuleType, FunctionType, type)))
+    return typed, [name for name in _beginning(values, typed) if typed or not name.startswith("_")]
+
+
 def _rentals() -> Iterable[str]:
     from vastnb.vast.query import RENTALS
 
@@ -329,20 +341,15 @@ def _value(name: str, operator: str, quote: str, typed: str) -> Found:
 def _values(name: str, typed: str, *, quoted: bool = False) -> list[str]:
     """The values that a field may have, as far as they can be known."""
     from vastnb.vast.query import GPU_NAMES, REGIONS
+    from vastnb.vast.query.names import gpu_suggestions
 
     kind = _kinds().get(name.lower(), "")
     if kind == "gpu":
-        names = _beginning(GPU_NAMES, typed.replace("_", " ")) or _meant_gpus(typed)
+        names = _beginning(GPU_NAMES, typed.replace("_", " ")) or gpu_suggestions(typed)
         return names if quoted else [gpu.replace(" ", "_") for gpu in names]
     if kind == "country":
         return _beginning(_countries(), typed) or _countries_called(typed)
     return _beginning({"flag": _FLAGS, "region": tuple(REGIONS), **_TEXTS}.get(kind, ()), typed)
-
-
-def _meant_gpus(typed: str) -> list[str]:
-    from vastnb.vast.query.names import gpu_suggestions
-
-    return gpu_suggestions(typed)
 
 
 @lru_cache(maxsize=1)
@@ -407,6 +414,7 @@ _ANSWERS: dict[str, Callable[[str], Found]] = {
     "--order": _order,
     "--type": _one_of(_rentals),
     "--fault": _one_of(_faults),
+    "--push": _pushed,
     "machine": _one_of(_machines),
     "use profile": _one_of(_profiles),
     "use settings": _setting,
@@ -479,9 +487,12 @@ def _place(before: str) -> _Place | None:
     first, *others = before.lstrip().split("\n")
     magic, *words = first.split() or [""]
     if magic == "%%vast" and others:
+        word = (words or ["search"])[0]
+        if word in COMMANDS and COMMANDS[word].body:
+            return None  # somebody else's code: Python's own completion is of more use there
         *done, last = others
         said = [line for line in (_COMMENT.split(line)[0] for line in done) if line.strip()]
-        return _Place(" ".join([*said, last]), body=True, word=(words or ["search"])[0])
+        return _Place(" ".join([*said, last]), body=True, word=word)
     line = before.replace("\\\n", " ").rpartition("\n")[2]
     ours = _LINE.fullmatch(line)
     return None if ours is None or _EXPANDED.search(ours["words"]) else _Place(line)

@@ -26,7 +26,7 @@ def _named(machine: str) -> Any:
 def _run(args: argparse.Namespace, door: Door) -> Any:
     if args.end_kernel:
         return machine_of(args.machine).end_kernel(args.kernel)
-    if args.push or args.pull or args.pickle or args.kernel or (args.cell and not args.shell):
+    if args.push or args.pull or args.pickle or args.kernel or args.python or (args.cell and not args.shell):
         return _run_python(args)
     command = args.cell or _shell_line(args.command)
     if not command.strip():
@@ -40,14 +40,15 @@ def _run(args: argparse.Namespace, door: Door) -> Any:
 def _run_python(args: argparse.Namespace) -> Any:
     if args.command or args.shell:
         raise CommandError(
-            "run: expected Python (a body, --push, --pull, --kernel) or the shell (a command, --shell), got both"
+            "run: expected Python (a body, --push, --pull, --kernel, --python) or the shell (a command, --shell), got both"
         )
     if args.detach or args.timeout_s is not None or args.cwd != ".":
         raise CommandError(
             "run: --detach, --cwd and --timeout are for commands of the shell",
             hint=f"%%vast run {args.machine} --shell",
         )
-    return run_cell(args.machine, args.cell, push=args.push, pull=args.pull, pickle=args.pickle, kernel=args.kernel)
+    how = {name: getattr(args, name) for name in ("push", "pull", "pickle", "kernel", "python")}
+    return run_cell(args.machine, args.cell, **how)
 
 
 def _names(words: str) -> list[str]:
@@ -112,6 +113,7 @@ REMOTE_COMMANDS: tuple[Command, ...] = (
             arg("--pull", type=_names, default="", metavar="NAMES", help="with %%vast: variables z of the machine's Python come here after"),
             arg("--pickle", action="store_true", help="pickle what no safe format takes; a machine's pickle can run code here"),
             arg("--kernel", default="", metavar="NAME", help="a Python of that name there, without one this notebook's own"),
+            arg("--python", default="", metavar="PATH", help="the program on the machine that it is started from"),
             arg("--end-kernel", action="store_true", help="end that Python and free its memory"),
             arg("--cell", default="", help=argparse.SUPPRESS),
         ),

@@ -56,7 +56,7 @@ class Celling(Working):
         kernel
             The name of the Python; without one it is this notebook's own, and no other's.
         python
-            The program that it is started from, on the machine.
+            The program that it is started from, on the machine; without one, the first that is found.
         on_message
             Told the type and content of each Jupyter message of the cell; without one, a notebook shows them.
 
@@ -97,6 +97,9 @@ class Celling(Working):
     def _kernel(self, kernel: str, python: str) -> Kernel:
         name = name_of(kernel, f"{platform.node()} {notebook_of_kernel() or os.getpid()}")
         there = self._kernels.get(name)
+        if there is not None and python not in ("", there.python):  # the machine knows whether it is another program
+            there.close()
+            there = None
         if there is None:
             there = self._kernels[name] = Kernel(self.connect(), name, python=python)
         elif self.state != "running" or not there.is_open:

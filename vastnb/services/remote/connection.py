@@ -18,8 +18,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,9 +123,8 @@ class Connection:
         self.open()
         return subprocess.Popen([*self.words(), script], **{"stdin": subprocess.DEVNULL, **_APART, **pipes})  # noqa: S603
 
-    @contextmanager
-    def forward(self, ends: Mapping[int | str, int | str], *, timeout_s: float = 30.0) -> Iterator[None]:
-        """Inside, ends on this computer lead to ends on the machine.
+    def forward(self, ends: Mapping[int | str, int | str], *, timeout_s: float = 30.0) -> ExitStack:
+        """Let ends on this computer lead to ends on the machine, until what is returned is closed; that keeps nothing of this alive.
 
         Parameters
         ----------
@@ -142,14 +141,13 @@ class Connection:
         pairs = [word for ours, theirs in ends.items() for word in ("-L", f"{_end(ours)}:{_end(theirs)}")]
         options = _options({"ControlPath": "none", "ExitOnForwardFailure": "yes", "StreamLocalBindUnlink": "yes"})
         words = ["ssh", *options, *pairs, *self.words()[1:], "echo ready; exec cat >/dev/null"]
-        with subprocess.Popen(  # noqa: S603
+        tunnel = subprocess.Popen(  # noqa: S603
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **_APART
-        ) as tunnel:
-            try:
-                self._await_ready(tunnel, timeout_s)
-                yield
-            finally:
-                tunnel.terminate()
+        )
+        with ExitStack() as opened:
+            opened.callback(_hang_up, tunnel)
+            self._await_ready(tunnel, timeout_s)
+            return opened.pop_all()
 
     def _await_ready(self, tunnel: subprocess.Popen[bytes], timeout_s: float) -> None:
         assert tunnel.stdout is not None
@@ -292,6 +290,11 @@ def readable(pipe: Any, timeout_s: float) -> bool:
     import select
 
     return bool(select.select([pipe], [], [], timeout_s)[0])
+
+
+def _hang_up(tunnel: subprocess.Popen[bytes]) -> None:
+    with tunnel:
+        tunnel.terminate()
 
 
 def _end(end: int | str) -> str:

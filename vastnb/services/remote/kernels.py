@@ -58,8 +58,8 @@ class Kernel:
         self, connection: Connection, name: str, *, python: str = "", say: Callable[[str], None] = lambda _words: None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:  # fmt: skip
-        self.connection, self.name, self.say = connection, name, say
-        self._python, self._pause = python, pause
+        self.connection, self.name, self.python, self.say = connection, name, python, say
+        self._pause = pause
         self._line: Line | None = None
         self._presses = _Presses()
         self._had_one = False
@@ -207,14 +207,14 @@ class Kernel:
         """Connect; ``living``, or where the Python is that had to be started."""
         self.close()
         done = self.connection.run(
-            pythons.reach(self.name, start=start, python=self._python), input=pythons.SOURCE, timeout_s=_START_S
+            pythons.reach(self.name, start=start, python=self.python), input=pythons.SOURCE, timeout_s=_START_S
         )
         said = done.stdout.decode(errors="replace")
         if done.code == pythons.NO_IPYKERNEL:
             self._install(said.strip())
             return self._connect(start=start)
         if done.code:
-            raise self._wont_start(done)
+            raise self._wont_start(done, said.strip())
         first, _, info = said.partition("\n")
         self._line = Line(self.connection, json.loads(info))
         return first
@@ -228,12 +228,18 @@ class Kernel:
                 hint=f"install it there ({python} -m pip install ipykernel), or take an image that has it; --shell needs none",
             )  # fmt: skip
 
-    def _wont_start(self, done: Done) -> CellError:
+    def _wont_start(self, done: Done, said: str) -> CellError:
         if done.code == pythons.GONE:
             return self._gone()
         if done.code == pythons.NO_PYTHON:
-            what = f"there is no {self._python}" if self._python else "there is no Python"
+            what = f"there is no {self.python}" if self.python else "there is no Python"
             return self._error(what, code="no_python", hint="take an image that has Python 3; --shell runs bash")
+        if done.code == pythons.OTHER:
+            asked, self.python = self.python, ""  # a cell that asks for none takes what lives
+            return self._error(
+                f"its Python was started from {said}, and not from {asked}", code="no_python",
+                hint="--kernel NAME starts another one beside it; --end-kernel ends it, with what it holds",
+            )  # fmt: skip
         return self._error(f"its Python did not start: {_last(done.stderr)}", code="kernel_gone")
 
     def _reach_again(self) -> None:

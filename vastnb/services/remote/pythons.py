@@ -1,7 +1,7 @@
 """What is run on a machine to find, start and end the Python of remote cells: plain shell. Pure.
 
-A Python has a folder, ``~/.vastnb/kernels/NAME``: ``connection.json`` (ipykernel's own), ``pid``, ``lock`` (held while it
-lives), ``log`` (what it says of itself) and the values that come and go. It is started detached: neither the connection nor the
+A Python has a folder, ``~/.vastnb/kernels/NAME``: ``connection.json`` (ipykernel's own), ``pid``, ``program`` (what it was started
+from), ``lock`` (held while it lives), ``log`` (what it says of itself) and the values that come and go. It is started detached: neither the connection nor the
 kernel here ends it. ``~/.vastnb/python`` holds what it needs of ours, and ipykernel where the machine has none: the
 machine's own Python is not touched.
 """
@@ -16,10 +16,23 @@ from pathlib import Path
 from vastnb.errors import InputError
 from vastnb.services.remote import parcels
 
-__all__ = ["DIED", "GONE", "MODULE", "NO_IPYKERNEL", "NO_PYTHON", "SOURCE", "end", "install", "name_of", "reach"]
+__all__ = [
+    "DIED",
+    "GONE",
+    "MODULE",
+    "NO_IPYKERNEL",
+    "NO_PYTHON",
+    "OTHER",
+    "SOURCE",
+    "end",
+    "install",
+    "name_of",
+    "reach",
+]
 
-NO_PYTHON, NO_IPYKERNEL, DIED, GONE = 71, 72, 74, 75
-"""Exit statuses of `reach`: no Python there; one without ipykernel; it ended while it started; it lives no more."""
+NO_PYTHON, NO_IPYKERNEL, DIED, GONE, OTHER = 71, 72, 74, 75, 76
+"""Exit statuses of `reach`: no Python there; one without ipykernel; it ended while it started; it lives no more; it was started
+from another program than the one asked for."""
 SOURCE = Path(parcels.__file__).read_bytes()
 MODULE = f"vastnb_parcels_{hashlib.sha256(SOURCE).hexdigest()[:12]}"
 """What `parcels` is called on the machine: a Python that was begun by another vastnb has another one."""
@@ -30,8 +43,8 @@ _HAS_IPYKERNEL = (
 )
 _LAUNCH = """\
 import fcntl, os, sys
-lib, folder = sys.argv[1:3]
-del sys.argv[1:3]
+lib, folder, program = sys.argv[1:4]
+del sys.argv[1:4]
 os.setsid()
 lock = open(folder + "/lock", "w")
 try:
@@ -40,8 +53,9 @@ except OSError:
     sys.exit()
 if os.path.exists(folder + "/connection.json"):
     os.remove(folder + "/connection.json")
-with open(folder + "/pid", "w") as file:
-    file.write(str(os.getpid()))
+for name, text in ("program", program), ("pid", str(os.getpid())):
+    with open(folder + "/" + name, "w") as file:
+        file.write(text)
 sys.path.append(lib)
 from ipykernel.kernelapp import launch_new_instance
 launch_new_instance()
@@ -57,7 +71,10 @@ _REACH = """
 before=$(umask)
 umask 077
 mkdir -p "$d" "$lib" && cat >"$lib/{module}.$$" && mv "$lib/{module}.$$" "$lib/{module}.py" || exit 1
-if lives; then echo living
+if lives; then
+  asked={asked} program=$(cat "$d/program")
+  [ -z "$asked" ] || [ "$(command -v "$asked")" = "$program" ] || {{ echo "$program"; exit {other}; }}
+  echo living
 elif [ {start} = 0 ]; then exit {gone}
 else
   for q in {places}; do q=$(command -v "$q") && "$q" -c '' 2>/dev/null && break; q=; done
@@ -66,7 +83,7 @@ else
   echo "$q"
   umask "$before"
   cd || exit 1
-  "$q" -c {launch} "$lib" "$d" -f "$d/connection.json" </dev/null >"$d/log" 2>&1 &
+  "$q" -c {launch} "$lib" "$d" "$q" -f "$d/connection.json" </dev/null >"$d/log" 2>&1 &
   began=$!
 fi
 until lives && [ -s "$d/connection.json" ]; do
@@ -106,9 +123,10 @@ def reach(name: str, *, start: bool, python: str = "") -> str:
 
     Before it comes a line: ``living``, or the path of the Python that was started. `SOURCE` is its input.
     """
-    places = shlex.join((python,) if python else _PLACES)
-    words = {"module": MODULE, "start": int(start), "places": places, "has": shlex.quote(_HAS_IPYKERNEL),
-             "launch": shlex.quote(_LAUNCH), "no_python": NO_PYTHON, "no_ipykernel": NO_IPYKERNEL, "died": DIED, "gone": GONE}  # fmt: skip
+    asked = f'"$HOME"/{shlex.quote(python[2:])}' if python.startswith("~/") else shlex.quote(python)
+    words = {"module": MODULE, "start": int(start), "places": asked if python else shlex.join(_PLACES), "asked": asked, "has": shlex.quote(_HAS_IPYKERNEL),
+             "launch": shlex.quote(_LAUNCH), "no_python": NO_PYTHON, "no_ipykernel": NO_IPYKERNEL, "died": DIED, "gone": GONE,
+             "other": OTHER}  # fmt: skip
     return _HERE.format(name=name) + _LIVES + _REACH.format(**words)
 
 
