@@ -308,7 +308,7 @@ def test_the_file_is_private_and_holds_no_secret(there: Yard, kernel: Fleet, gla
 def test_a_look_in_a_form_of_another_version_counts_as_none(there: Yard, glances: Glances) -> None:
     glances.newest(0)
     with glances._open() as queue:
-        queue.exchange("glance", lambda text: text.replace('"form":1', '"form":2'))
+        queue.exchange("glance", lambda text: text.replace('"form":2', '"form":1'))
 
     assert glances.newest(3600).at > 0
     assert there.sandbox.requests(LIST) == 2

@@ -52,7 +52,7 @@ def test_a_row_says_what_a_machine_does_costs_and_how_long_it_lives() -> None:
         "id": 7, "name": "lora", "what": "2 × RTX 4090 · Sweden, SE · 7", "state": "running", "tone": "good", "use": "87%", "line": "",
         "gpu": "64 °C · 21.4 of 24 GB", "disk": "20.0 of 100 GB", "full": 0.2, "age": "1 h 00 min old", "usd_per_hour": "$0.500/h",
         "usd": "$0.45 so far", "left": "2 h 00 min left", "ends": "it destroys itself 2026-06-01 11:00:00 UTC", "warnings": [],
-        "orders": ["stop", "extend", "destroy"],
+        "orders": ["stop", "extend", "destroy"], "opens": True,
     }  # fmt: skip
 
 
@@ -140,6 +140,7 @@ def test_without_a_front_end_there_is_the_table_of_the_instances_with_its_time()
     )
     assert "2026-06-01 11:00:00" in rest[2]
     assert rest[-1] == "2 machines · sandbox: practice, not real"
+    assert told(glance, url="http://127.0.0.1:1", account="a")["source"] == "Sandbox: practice, not real"
     assert "<script>" not in kept.html
     assert "&lt;script&gt;alert(1)" in kept.html
     assert snapshot(Glance(), told(Glance(), url="", account="")).text.startswith("FleetPanel · not looked yet")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from remote_ground import require_programs
 
 from . import lab as driving
 from .test_selector_in_lab import kernel, until
@@ -41,6 +42,14 @@ from vastnb.services.instances.fleet import fleet_of
 from vastnb.services.sync import Watcher
 watcher = Watcher(fleet_of(), default_bus())
 _ = watcher.look()"""
+USE_REAL = USE.replace("start=", "machines=True, start=")
+WORK = """lora = vastnb.launch(vastnb.search('num_gpus=1 inet_up_cost>0.005'), name='lora', image='a/b:1', max_hours=5).wait()
+write = "mkdir -p out; head -c 30000000 /dev/urandom >out/weights.bin; echo done >out/log.txt"
+lora.run("echo 'for n in 1 2 3; do echo epoch $n: loss 0.$((90 / n)); done; exec sleep ${1:-0}' >train.sh;" + write)
+lora.run("bash train.sh", detach=True).wait()
+lora.run("bash eval.sh --split test", detach=True).wait()
+_ = lora.run("bash train.sh 600", detach=True)"""
+HOSTILE_JOB = """lora.run("# <script>alert(3)</script>\\necho '<img src=x onerror=alert(4)>\u202e'; echo '<b>no GPU</b>' >&2; exit 1", detach=True).wait().code"""
 SHOW = "panel = vastnb.FleetPanel(interval_s={})\npanel"
 
 
@@ -48,8 +57,8 @@ SHOW = "panel = vastnb.FleetPanel(interval_s={})\npanel"
 def show(notebook: Callable[[list[str]], Any]) -> Callable[..., Any]:
     """``show(*cells)``: the page with a panel on it, after its first look."""
 
-    def open_(*cells: str, interval_s: float = 2) -> Any:
-        page = notebook([USE, *cells, SHOW.format(interval_s)])
+    def open_(*cells: str, interval_s: float = 2, use: str = USE) -> Any:
+        page = notebook([use, *cells, SHOW.format(interval_s)])
         assert driving.errors(page) == []
         page.locator(f"{PANEL} .vastnb-badge", has_text="practice").wait_for()
         return page
@@ -137,6 +146,61 @@ def test_ten_clicks_on_destroy_end_one_machine_and_the_bill_is_shown(show: Any) 
     left = kernel(page, "session.current().client.user(refresh=True).credit_usd")
     assert bill > 0
     assert 100 - left == pytest.approx(bill, abs=1e-6)
+
+
+def test_jobs_are_read_files_come_home_and_the_machine_ends_after_the_rest_did(show: Any) -> None:
+    require_programs()
+    page = show(WORK, use=USE_REAL)
+    state(page, "lora", "running")
+    opened = page.locator(f"{PANEL} .vastnb-bench")
+    row(page, "lora").get_by_role("button", name="jobs and files of lora").click()
+    jobs = opened.locator(".vastnb-jobs > li")
+    jobs.nth(2).wait_for()
+    assert [jobs.nth(n).locator(".vastnb-badge").inner_text() for n in range(3)] == ["running", "failed", "done"]
+    jobs.nth(1).get_by_role("button", name="Errors").click()
+    opened.locator(".vastnb-log", has_text="eval.sh: No such file").wait_for()
+    jobs.nth(0).get_by_role("button", name="Output").click()
+    opened.locator(".vastnb-log", has_text="epoch 3: loss 0.30").wait_for()
+
+    opened.get_by_label("Bring home").fill("nothing-there")
+    opened.get_by_label("Bring home").press("Enter")
+    opened.locator(".vastnb-error", has_text="No such file").wait_for()
+    opened.get_by_label("Bring home").fill("out")
+    opened.get_by_label("to", exact=True).fill("results/")
+    opened.get_by_role("button", name="Measure").click()
+    bring = opened.get_by_role("button", name="Bring it home")
+    bring.wait_for()
+    assert "2 files, 30 MB: $" in opened.locator(".vastnb-answer").inner_text()
+    portrait(page, "jobs")
+    jobs.nth(0).get_by_role("button", name="Stop job").click()
+    jobs.nth(0).get_by_role("button", name="Really stop it").click()
+    jobs.nth(0).locator(".vastnb-badge", has_text="stopped").wait_for()
+    bring.click()
+    opened.locator(".vastnb-answer", has_text="2 files, 30 MB in").wait_for()
+    assert kernel(page, "__import__('os').path.getsize('results/out/weights.bin')") == 30_000_000
+
+    assert kernel(page, HOSTILE_JOB) == 1
+    opened.get_by_role("button", name="Look again").click()
+    jobs.nth(3).wait_for()
+    jobs.nth(0).get_by_role("button", name="Output").click()
+    opened.locator(".vastnb-log", has_text="<img src=x onerror=alert(4)>").wait_for()
+    assert "<script>alert(3)</script>" in jobs.nth(0).locator("code").inner_text()
+    assert page.locator(f"{PANEL} :is(script, img, iframe, h1, .vastnb-log b)").count() == 0
+    page.set_viewport_size({"width": 740, "height": 1500})
+    page.wait_for_function(f"() => document.querySelector('{PANEL}').clientWidth < 500")
+    room = page.locator(PANEL).evaluate("root => [root.scrollWidth, root.clientWidth]")
+    assert room[0] <= room[1]
+    page.set_viewport_size({"width": 1280, "height": 1300})
+
+    row(page, "lora").get_by_role("button", name="Destroy").click()
+    page.get_by_role("alertdialog").get_by_label("first bring home").fill("out/")
+    page.get_by_role("alertdialog").get_by_label("to", exact=True).fill("last/")
+    portrait(page, "fetch")
+    page.get_by_role("button", name="Destroy for good").click()
+    page.locator(f"{PANEL} .vastnb-outcome", has_text="lora: destroyed. $").wait_for()
+
+    assert kernel(page, "[box.instances, sorted(__import__('os').listdir('last'))]") == [[], ["log.txt", "weights.bin"]]
+    assert (page.dialogs, page.wishes, driving.errors(page)) == ([], [], [])
 
 
 def test_what_strangers_wrote_does_not_run_and_fits_into_a_narrow_window(show: Any) -> None:

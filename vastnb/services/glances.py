@@ -33,7 +33,7 @@ from vastnb.vast.types.records import InstanceRecord
 __all__ = ["Glance", "Glances", "Problem", "SeenMachine"]
 
 _NOTE, _LEASE = "glance", "lease of the glance"
-_FORM = 1
+_FORM = 2
 """Of what is kept; a look in another form is none."""
 _LEASE_S = 300.0
 """No look takes longer: a process number may have been given out again."""
@@ -69,6 +69,8 @@ class SeenMachine:
     disk_usd_per_hour: float | None = None
     bid_usd_per_hour: float | None = None
     min_bid_usd_per_hour: float | None = None
+    inet_up_usd_per_gb: float | None = None
+    """What it costs to bring files home."""
     gpu_util: float | None = None
     gpu_ram_used_gb: float | None = None
     gpu_temp_c: float | None = None
@@ -272,8 +274,8 @@ def _listed(glance: Glance) -> set[int]:
 def _seen(record: InstanceRecord, rental: Rental | None, now: float, before: SeenMachine | None) -> SeenMachine:
     phase = phase_of(record, was_stopped=rental is not None and rental.was_stopped)
     label = read_label(record.label)
-    same = {name: getattr(record, name) for name in ("num_gpus", "gpu_ram_gb", "disk_usd_per_hour", "min_bid_usd_per_hour", "gpu_util",
-            "gpu_ram_used_gb", "gpu_temp_c", "disk_gb", "disk_used_gb")}  # fmt: skip
+    same = {name: getattr(record, name) for name in ("num_gpus", "gpu_ram_gb", "disk_usd_per_hour", "min_bid_usd_per_hour", "inet_up_usd_per_gb",
+            "gpu_util", "gpu_ram_used_gb", "gpu_temp_c", "disk_gb", "disk_used_gb")}  # fmt: skip
     return SeenMachine(
         **same,
         id=record.id,

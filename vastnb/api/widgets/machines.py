@@ -62,6 +62,7 @@ def row_of(machine: SeenMachine, glance: Glance) -> dict[str, Any]:
         "ends": _ends(machine),
         "warnings": [list(warning) for warning in _warnings(machine, glance.at)],
         "orders": _orders(machine),
+        "opens": machine.phase == "running",
     }
 
 
@@ -81,7 +82,7 @@ def told(glance: Glance, *, url: str, account: str) -> dict[str, Any]:
         "looked": glance.at > 0,
         "practice": glance.is_practice,
         "where": where,
-        "source": source_of(where),
+        "source": source_of(where).capitalize() if glance.is_practice else source_of(where),
         "at": _moment(glance.at) if glance.at else "",
         "sums": _sums(here, glance) if glance.at else [],
         "waiting": [f"not known yet whether {label} was rented" for label in glance.waiting],
@@ -104,6 +105,7 @@ def asked_first(machine: SeenMachine, order: str, glance: Glance) -> dict[str, A
         "lines": lines,
         "button": "Destroy for good" if order == "destroy" else ORDERS[order],
         "field": _field(machine, order),
+        "fetch": _fetching(machine) if order == "destroy" else "",
     }
 
 
@@ -338,6 +340,19 @@ def _field(machine: SeenMachine, order: str) -> dict[str, Any] | None:
             "step": 0.001,
         }
     return None
+
+
+def _fetching(machine: SeenMachine) -> str:
+    """What it costs to bring files home before the machine ends; empty where nothing can be brought."""
+    if machine.phase != "running":
+        return ""
+    price = machine.inet_up_usd_per_gb
+    if price is None:
+        return "the price of its traffic is not known"
+    if not price:
+        return "its traffic costs nothing"
+    used = machine.disk_used_gb
+    return f"${price:.4f} a GB" + (f", {_usd(price * used)} for all that is on it" if used else "")
 
 
 # ---------------------------------------------------------------- all together, and words

@@ -18,9 +18,19 @@ class MachineRow {
     this.gauge = h("span", { className: "vastnb-gauge", hidden: true }, this.bar);
     this.buttons = h("div", { className: "vastnb-orders", role: "group" });
     this.busy = h("div", { className: "vastnb-use" }, this.picture, this.use, this.gpu);
-    const inside = [[h("div", {}, this.name, this.state), this.what, this.warnings], [this.busy], [this.disk, this.gauge], [this.price, this.spent], [this.left, this.age], [this.buttons]];
+    this.opener = h("button", { type: "button", className: "vastnb-opener", "aria-expanded": "false", onclick: () => this.open(this.opened.hidden) }, "Jobs, files");
+    const inside = [[h("div", {}, this.name, this.state), this.what, this.warnings, this.opener], [this.busy], [this.disk, this.gauge], [this.price, this.spent], [this.left, this.age], [this.buttons]];
     this.node = h("tr", { role: "row" }, inside.map((nodes, n) => h("td", { role: "cell", "data-head": HEADS[n] }, ...nodes)));
     this.asking = h("tr", { role: "row", className: "vastnb-asking", hidden: true });
+    this.bench = new Bench(face, id);
+    this.opened = h("tr", { role: "row", className: "vastnb-opened", hidden: true }, h("td", { role: "cell", colSpan: HEADS.length }, this.bench.node));
+  }
+
+  /** Its jobs are looked up when it is opened, and when somebody wants to. */
+  open(wanted) {
+    this.opened.hidden = !wanted;
+    this.opener.setAttribute("aria-expanded", String(wanted));
+    if (wanted) this.bench.look();
   }
 
   draw(row, doing) {
@@ -39,6 +49,8 @@ class MachineRow {
     this.bar.className = row.full >= 0.9 ? "vastnb-high" : "";
     this.warnings.replaceChildren(...row.warnings.map(([tone, words]) => h("li", { className: `vastnb-tone-${tone}`, dir: "auto" }, words)));
     this.node.classList.toggle("vastnb-gone", row.state === "gone");
+    this.opener.setAttribute("aria-label", `jobs and files of ${row.name}`);
+    this.opener.hidden = !row.opens && this.opened.hidden;
     this.drawOrders(row, doing);
   }
 
@@ -62,15 +74,16 @@ class MachineRow {
   ask(confirm) {
     this.asking.hidden = !confirm;
     if (!confirm) return this.asking.replaceChildren();
-    const field = confirm.field && h("input", { type: "number", min: confirm.field.step, step: confirm.field.step, value: confirm.field.value, required: true, onkeydown: (e) => {
-      if (e.key === "Enter") e.preventDefault(), field.form.requestSubmit(); // JupyterLab keeps the browser from doing so
-    } });
+    const field = confirm.field && h("input", { type: "number", min: confirm.field.step, step: confirm.field.step, value: confirm.field.value, required: true, onkeydown: submits });
+    const fetch = confirm.fetch && h("input", { ...SOURCE, placeholder: "nothing; or a folder on it" });
+    const to = fetch && h("input", PLACE);
     const keep = h("button", { type: "button", onclick: () => this.face.neverMind() }, "Cancel");
     const act = h("button", { type: "submit", className: confirm.order === "destroy" ? "vastnb-main vastnb-danger" : "vastnb-main" }, confirm.button);
     const title = h("b", { id: `${this.face.id}-${confirm.number}`, dir: "auto" }, confirm.title);
     this.asking.append(h("td", { role: "cell", colSpan: HEADS.length }, h("form", { role: "alertdialog", "aria-labelledby": title.id,
-      onsubmit: (e) => { e.preventDefault(); act.disabled = true; this.face.confirmed(confirm, field ? Number(field.value) : null); } },
+      onsubmit: (e) => { e.preventDefault(); act.disabled = true; this.face.confirmed(confirm, { value: field ? Number(field.value) : null, fetch: fetch?.value.trim(), to: to?.value.trim() }); } },
     title, h("ul", {}, confirm.lines.map((line) => h("li", { dir: "auto" }, line))),
+    fetch && h("div", { className: "vastnb-ends" }, h("label", {}, "first bring home ", fetch), h("label", {}, "to ", to), h("small", {}, confirm.fetch)),
     h("div", { className: "vastnb-ends" }, field && h("label", {}, confirm.field.label, " ", field), act, keep))));
     (field ?? keep).focus();
   }
@@ -97,7 +110,7 @@ class Fleet extends Face {
   }
 
   follows() {
-    return { _error: () => this.takeError(), _about: () => this.takeAbout(), _rows: () => this.drawRows(), _doing: () => { clearTimeout(this.silence); this.drawRows(); }, _confirm: () => this.drawConfirm(), _outcomes: () => this.drawOutcomes(), _events: () => this.drawEvents() };
+    return { _error: () => this.takeError(), _about: () => this.takeAbout(), _rows: () => this.drawRows(), _doing: () => { clearTimeout(this.silence); this.drawRows(); }, _confirm: () => this.drawConfirm(), _opened: () => this.drawOpened(), _outcomes: () => this.drawOutcomes(), _events: () => this.drawEvents() };
   }
 
   // ---------------------------------------------------------------- looking while somebody sees it
@@ -190,14 +203,20 @@ class Fleet extends Face {
 
   drawRows() {
     const rows = this.model.get("_rows"), doing = this.model.get("_doing"), here = new Set(rows.map((row) => row.id));
-    for (const [id, row] of this.rows) if (!here.has(id)) { row.node.remove(); row.asking.remove(); this.rows.delete(id); }
+    for (const [id, row] of this.rows) if (!here.has(id)) { row.node.remove(); row.asking.remove(); row.opened.remove(); this.rows.delete(id); }
     rows.forEach((row, place) => {
       if (!this.rows.has(row.id)) this.rows.set(row.id, new MachineRow(this, row.id));
-      const shown = this.rows.get(row.id), at = this.body.children[2 * place];
-      if (at !== shown.node) this.body.insertBefore(shown.node, at ?? null), shown.node.after(shown.asking);
+      const shown = this.rows.get(row.id), at = this.body.children[3 * place];
+      if (at !== shown.node) this.body.insertBefore(shown.node, at ?? null), shown.node.after(shown.asking, shown.opened);
       shown.draw(row, doing[row.id]);
     });
     this.drawAbout();
+  }
+
+  drawOpened() {
+    clearTimeout(this.silence);
+    const opened = this.model.get("_opened");
+    for (const [id, row] of this.rows) row.bench.draw(opened[id]);
   }
 
   drawConfirm() {
@@ -213,8 +232,8 @@ class Fleet extends Face {
     this.rows.get(id)?.button(order)?.focus();
   }
 
-  confirmed(confirm, value) {
-    this.order({ do: "do", number: confirm.number, value });
+  confirmed(confirm, given) {
+    this.order({ do: "do", number: confirm.number, ...given });
     this.now.focus();
   }
 
