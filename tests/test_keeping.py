@@ -6,8 +6,10 @@ import contextlib
 import hashlib
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +245,13 @@ def spot(tmp_path: Path) -> Iterator[Yard]:
 
 def outbid(place: Yard, to: Path, **more: Any) -> tuple[Any, Keeper, Queue]:
     """A machine that was outbid after its folder came home."""
+    machine, keeper, queue = movable(place, to, **more)
+    place.sandbox.outbid(machine.id)
+    return machine, keeper, queue
+
+
+def movable(place: Yard, to: Path, **more: Any) -> tuple[Any, Keeper, Queue]:
+    """A machine whose folder came home, and that may be moved."""
     fleet = place.kernel(timeout_s=15.0)
     offers = place.offers(fleet, "num_gpus=1 dph<0.3", rental="bid")
     bid = round(float(offers.min_bid_usd_per_hour.iloc[0]) * 1.3, 3)
@@ -254,7 +263,6 @@ def outbid(place: Yard, to: Path, **more: Any) -> tuple[Any, Keeper, Queue]:
     queue = queue_of(fleet.client)
     keeper = Keeper(fleet, queue)
     keeper.turn()
-    place.sandbox.outbid(machine.id)
     return machine, keeper, queue
 
 
@@ -340,12 +348,151 @@ def test_a_machine_whose_last_copy_failed_is_not_given_up(spot: Yard, tmp_path: 
     queue.close()
 
 
+# --- hosts that are lost ----------------------------------------------------------------------------------------------------
+
+
+def turned(place: Yard, keeper: Keeper, machine: Instance, *, minutes: float) -> Any:
+    """What is told after turns every five minutes, in which there never are two machines."""
+    for _ in range(int(minutes / 5)):
+        place.pause(300)
+        with contextlib.suppress(ServerError):
+            keeper.turn()
+        assert len(place.machines) <= 1
+    return machine.keeps().iloc[0]
+
+
+def billed(place: Yard, began: datetime) -> float:
+    charges = place.kernel().machines.charges(began, began + timedelta(days=3))
+    return float(sum(row["amount"] for row in charges))
+
+
+def test_a_machine_whose_host_never_comes_back_is_moved_after_some_patience(spot: Yard, tmp_path: Path) -> None:
+    machine, keeper, queue = movable(spot, tmp_path / "to", max_hours=None, max_usd=1.0, upload_gb=0.1, download_gb=0.1)
+    began, requests = machine.seen_at, spot.rent_requests
+    spot.sandbox.offline(machine.id)
+    first = turned(spot, keeper, machine, minutes=15)
+
+    assert (first.state, first.instance_id, spot.rent_requests) == ("lost", machine.id, requests)
+    assert "its job goes on elsewhere from 2026-06-01 09:" in first.problem
+
+    told = turned(spot, keeper, machine, minutes=30)
+    assert (told.state, told.moves, told.problem) == ("kept", 1, "")
+    assert living(spot).id == told.instance_id != machine.id
+    assert living(spot).run("cat ckpt/a").stdout == "1\n"
+    rows = {row.instance_id: row for row in spot.kernel().journal.rows()}
+    assert billed(spot, began) > 0
+    assert billed(spot, began) + (rows[told.instance_id].most_usd or 9) <= 1.0 + living(spot).bill().total_usd
+    queue.close()
+
+
+def test_a_machine_whose_host_comes_back_in_time_goes_on_with_its_disk(spot: Yard, tmp_path: Path) -> None:
+    machine, keeper, queue = movable(spot, tmp_path / "to")
+    machine.run("echo later >ckpt/a")
+    requests = spot.rent_requests
+    spot.sandbox.offline(machine.id, seconds=700)
+    assert turned(spot, keeper, machine, minutes=10).state == "lost"
+    told = turned(spot, keeper, machine, minutes=20)
+
+    assert (told.state, told.moves, told.problem) == ("kept", 0, "")
+    assert spot.rent_requests == requests
+    assert files(tmp_path / "to") == {"a": "later\n"}
+    assert "instance.back" in {row["kind"] for row in queue.rows()}
+    queue.close()
+
+
+def test_a_host_that_comes_back_during_the_move_costs_nothing_more(spot: Yard, tmp_path: Path) -> None:
+    machine, keeper, queue = movable(spot, tmp_path / "to")
+    spot.sandbox.offline(machine.id, seconds=1400)
+    turned(spot, keeper, machine, minutes=15)
+    spot.sandbox.faults.add("503", path="/instances/", method="DELETE", times=14)
+    leaving = turned(spot, keeper, machine, minutes=10)
+    assert (leaving.state, "could not be seen" in leaving.problem) == ("leaving", True)
+    assert [(row["id"], row["cur_state"]) for row in spot.machines] == [(machine.id, "stopped")]
+
+    told = turned(spot, keeper, machine, minutes=30)
+    assert (told.state, told.moves) == ("kept", 1)
+    queue.close()
+
+
+def test_without_an_offer_a_lost_machine_stays_and_is_started_when_it_is_back(spot: Yard, tmp_path: Path) -> None:
+    machine, keeper, queue = movable(spot, tmp_path / "to")
+    spot.sandbox.offline(machine.id, seconds=5000)
+    fleet = spot.kernel()
+    row = next(row for row in fleet.journal.rows() if row.instance_id == machine.id)
+    fleet.journal.update(row.token, terms={**row.terms, "max_bid_usd_per_hour": 0.002})
+    told = turned(spot, keeper, machine, minutes=60)
+    assert (told.state, "no other machine is to be had" in told.problem) == ("lost", True)
+
+    told = turned(spot, keeper, machine, minutes=60)
+    assert (told.state, told.instance_id, told.problem) == ("kept", machine.id, "")
+    queue.close()
+
+
+@pytest.mark.parametrize("who", ["its host", "its owner"])
+def test_a_lost_machine_that_is_gone_is_moved_unless_its_owner_ended_it(spot: Yard, tmp_path: Path, who: str) -> None:
+    machine, keeper, queue = movable(spot, tmp_path / "to")
+    requests = spot.rent_requests
+    spot.sandbox.offline(machine.id)
+    turned(spot, keeper, machine, minutes=5)
+    if who == "its owner":
+        living(spot).destroy()
+    else:
+        spot.kernel().machines.destroy(machine.id)
+    first = turned(spot, keeper, machine, minutes=10)
+    told = turned(spot, keeper, machine, minutes=30)
+
+    assert "gone with its host" in first.problem or who == "its owner"
+    assert (first.state, told.state, told.moves) == (("over", "over", 0) if who == "its owner" else ("lost", "kept", 1))
+    assert spot.rent_requests - requests == told.moves
+    queue.close()
+
+
+@pytest.mark.parametrize("how", ["outbid", "offline"])
+def test_a_machine_that_waits_longer_than_its_caps_is_ended(spot: Yard, tmp_path: Path, how: str) -> None:
+    machine, keeper, queue = movable(spot, tmp_path / "to", max_hours=2)
+    getattr(spot.sandbox, how)(machine.id)
+    spot.pause(7200)
+    told = turned(spot, keeper, machine, minutes=30)
+
+    assert (told.state, spot.machines) == ("over", [])
+    assert "nothing is left of the caps" in queue.rows()[0]["data"]
+    queue.close()
+
+
+def test_a_machine_that_is_outbid_while_it_is_copied_is_moved(spot: Yard, tmp_path: Path) -> None:
+    machine, keeper, queue = movable(spot, tmp_path / "to", upload_gb=1)
+    machine.run("head -c 30000000 /dev/urandom >ckpt/b")
+    spot.pause(600)
+    turning = threading.Thread(target=keeper.turn)
+    turning.start()
+    until(lambda: any(tmp_path.glob(".to.vastnb-new/.vastnb-*/*")))
+    spot.sandbox.outbid(machine.id)
+    turning.join()
+    cut = machine.keeps().iloc[0]
+    told = until_settled(spot, keeper, machine)
+
+    assert cut.problem
+    assert (told.state, told.moves) == ("kept", 1)
+    assert living(spot).run("ls ckpt").stdout == "a\n"
+    queue.close()
+
+
+def test_a_host_that_is_not_heard_of_is_told_of_a_machine_that_stays(own: Kept) -> None:
+    own.keep()
+    own.turn()
+    own.there.yard.sandbox.offline(own.machine.id)
+
+    assert own.turn().problem.endswith("is offline: nothing is copied")
+
+
 # --- bad input --------------------------------------------------------------------------------------------------------------
 
 
 def test_what_cannot_be_kept_is_refused(kept: Kept, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="every"):
         kept.machine.keep("other", to=tmp_path / "x", every="1s")
+    with pytest.raises(InputError, match="patience"):
+        kept.machine.keep("other", to=tmp_path / "x", patience="soon")
     with pytest.raises(InputError, match="a folder on the machine"):
         kept.machine.keep("~/", to=tmp_path / "x")
     with pytest.raises(InputError, match="job"):

@@ -26,6 +26,7 @@ from vastnb.services.instances.celling import Celling
 from vastnb.services.instances.checking import Sighting, checked
 from vastnb.services.instances.keeping import Keeping
 from vastnb.services.instances.labels import Label, read_label, write_label
+from vastnb.services.instances.keeps import DESTROYED
 from vastnb.services.instances.looks import Progress, per_hour
 from vastnb.services.instances.spending import Bill, bill_of
 from vastnb.services.instances.states import phase_of, verdict
@@ -319,6 +320,7 @@ class Instance(Celling, Keeping):
             self._bring_home(fetch, to)
         problem: Exception | None = None
         for seconds in _LOOKS_S:
+        self._note(note=DESTROYED)
             if seconds:
                 self._fleet.pause(seconds)
             try:

@@ -1,10 +1,12 @@
-"""The keeper: copies home what is to be kept, starts jobs again, and moves machines that were outbid. In the background.
+"""The keeper: copies home what is to be kept, starts jobs again, and moves machines that are outbid or lost. In the background.
 
 A turn takes each `Keep` that no other process works at, with one look at the machines for all:
 
-1. ``leaving``: the machine that was outbid is destroyed, another one rented;
+1. ``leaving``: the machine that is given up is destroyed, another one rented;
 2. ``arriving``: it runs, so the copies are put there and compared;
-3. ``kept``: a job that is not started is, what is due is copied; a machine that is outbid, and that may be moved, is left.
+3. ``kept``: a job that is not started is, what is due is copied;
+4. a machine that may be moved is given up when it is outbid; when its host is not heard of, after some patience. One that comes
+   back before is started again, with its disk as it was.
 
 Each step is written down before the next begins, and does nothing if it is done already: whoever goes on, goes on there.
 """
@@ -21,12 +23,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vastnb.errors import CopyError, NotFoundError, VastError
+from vastnb.errors import ApiError, BudgetError, CopyError, MachineError, NotFoundError, NotRunningError, VastError
 from vastnb.services import session
 from vastnb.services.events import Event, Queue, queue_of
 from vastnb.services.instances import keeping, moving
 from vastnb.services.instances.handle import Instance
-from vastnb.services.instances.keeps import Folder, Keep, Keeps
+from vastnb.services.instances.keeps import DESTROYED, Folder, Keep, Keeps
 from vastnb.services.instances.states import phase_of
 from vastnb.services.journal import Rental
 from vastnb.services.remote import running
@@ -49,6 +51,7 @@ _AGAIN_S = 60.0
 _ROUNDS = 3
 _SUMS_S = 3600.0
 _JOIN_S = 5.0
+_LOST = ("offline", "unknown")
 
 
 class Keeper:
@@ -117,7 +120,7 @@ class Keeper:
             self._leave(keep, row, sight)
         elif record is None:
             if row.state == "ended":
-                self._changed(keep, stage="over")
+                self._vanished(keep, row, sight)
         else:
             self._at(keep, record, row, sight)
 
@@ -125,11 +128,18 @@ class Keeper:
         """What is due at a machine that is there."""
         phase = phase_of(record, was_stopped=row.was_stopped)
         machine = Instance(self._fleet, record, row, sight.now)
-        if phase == "outbid" and row.terms.get("on_outbid") == "move" and not keep.is_job_over:
-            self._give_up(keep, row, sight)
-        elif phase == "running":
+        if phase == "running":
+            keep = self._changed(keep, ran_at=sight.now, lost_at=None, gone_at=None)
             settled = self._settle_in(keep, machine, sight.now) if keep.stage == "arriving" else keep
             self._keep(settled, machine, sight.now)
+        elif phase == "outbid" and _may_move(keep, row):
+            self._give_up(keep, row, sight, "it is outbid, and its disk cannot be read")
+        elif _may_move(keep, row) and (keep.lost_at is not None or _is_lost(record)):
+            self._await(keep, machine, row, sight)
+        elif phase in _LOST:
+            raise MachineError(
+                f"machine {keep.instance_id} is {phase}: nothing is copied", instance_id=keep.instance_id
+            )
 
     def _row(self, keep: Keep) -> Rental:
         for row in self._fleet.journal.rows():
@@ -168,12 +178,12 @@ class Keeper:
             done = self._taken(folder, machine)
         except (VastError, OSError) as error:
             problem, due = f"{type(error).__name__}: {error}", now + min(folder.every_s, _AGAIN_S)
-            self._changed(keep, folder.source, problem=problem, next_at=due)
+            self._changed(keep, folder.source, problem=problem, was_cut=_is_cut(error), next_at=due)
             if not folder.problem:
                 self._tell("instance.not_kept", keep, now, problem)
             return False
         self._changed(
-            keep, folder.source, copied_at=now, next_at=now + folder.every_s, problem="", files=done.files, size_bytes=done.size_bytes,
+            keep, folder.source, copied_at=now, same_at=now, next_at=now + folder.every_s, problem="", files=done.files, size_bytes=done.size_bytes,
             moved_bytes=folder.moved_bytes + done.moved_bytes, usd=folder.usd + done.usd,
         )  # fmt: skip
         self._tell("instance.copied", keep, now, f"{folder.source} is whole in {folder.to}: {done.files:,} files")
@@ -203,26 +213,74 @@ class Keeper:
 
     # ------------------------------------------------------------ another machine
 
-    def _give_up(self, keep: Keep, row: Rental, sight: Sight) -> None:
-        """Leave a machine that is outbid, if another one is to be had, and what it did is home."""
-        stale = [folder for folder in keep.folders if folder.problem and folder.copied_at is not None]
-        if stale:
-            raise CopyError(
-                f"machine {keep.instance_id} is outbid, and stays: {stale[0].source} is not home as it was last ({stale[0].problem})",
-                code="kept", instance_id=keep.instance_id, hint="change_bid() lets it run again, destroy() gives it up",
+    def _await(self, keep: Keep, machine: Instance, row: Rental, sight: Sight) -> None:
+        """Wait for a machine whose host is not heard of; start it when it is back. When that takes too long, give it up."""
+        since = sight.now if keep.lost_at is None else keep.lost_at
+        keep = self._changed(keep, lost_at=since, gone_at=None)
+        is_enough = sight.now >= since + keep.patience_s
+        if machine.state == "stopped":
+            try:
+                machine.start()
+            except (ApiError, MachineError):
+                if not is_enough:
+                    raise
+            else:
+                self._changed(keep, lost_at=sight.now)
+                self._tell("instance.back", keep, sight.now, "its host is back, and it was started again")
+                return
+        if not is_enough:
+            raise MachineError(
+                f"machine {machine.id} is {machine.state} since {_clock(since)}: if it does not run, its job goes on elsewhere "
+                f"from {_clock(since + keep.patience_s)} on", instance_id=machine.id,
             )  # fmt: skip
-        plan = moving.offer_for(self._fleet, row, sight.now)
-        why = f"it is outbid, and its disk cannot be read: it goes, and offer {plan.quote.offer_id} comes in its place"
-        self._tell("instance.moving", keep, sight.now, why)
+        self._give_up(keep, row, sight, f"its host is not heard of since {_clock(since)}")
+
+    def _vanished(self, keep: Keep, row: Rental, sight: Sight) -> None:
+        """A machine that is not there any more: it is over, unless it was lost before and nobody here ended it."""
+        if keep.lost_at is None or row.note == DESTROYED or not _may_move(keep, row):
+            self._changed(keep, stage="over")
+            return
+        since = sight.now if keep.gone_at is None else keep.gone_at
+        keep = self._changed(keep, gone_at=since)
+        if sight.now < since + keep.patience_s:
+            raise MachineError(
+                f"machine {keep.instance_id} is gone with its host: its job goes on elsewhere from "
+                f"{_clock(since + keep.patience_s)} on, unless it is not kept any more", instance_id=keep.instance_id,
+            )  # fmt: skip
+        self._give_up(keep, row, sight, f"it is gone with its host since {_clock(since)}")
+
+    def _give_up(self, keep: Keep, row: Rental, sight: Sight, why: str) -> None:
+        """Leave a machine, if another one is to be had and what it did is home, or if nothing is left of its caps."""
+        behind = [folder for folder in keep.folders if folder.is_behind(keep.ran_at) and keep.gone_at is None]
+        if behind:
+            raise CopyError(
+                f"machine {keep.instance_id} stays, although {why}: {behind[0].source} is not home as it was last "
+                f"({behind[0].problem or 'its copy is too old'})", code="kept", instance_id=keep.instance_id,
+                hint="change_bid() lets one that is outbid run again, destroy() gives it up",
+            )  # fmt: skip
+        try:
+            plan = moving.offer_for(self._fleet, row, sight.now)
+        except BudgetError:
+            if row.terms.get("at_end") == "stop":
+                raise
+        else:
+            message = f"{why}: it goes, and offer {plan.quote.offer_id} comes in its place"
+            self._tell("instance.moving", keep, sight.now, message)
         self._leave(self._changed(keep, stage="leaving"), row, sight)
 
     def _leave(self, keep: Keep, row: Rental, sight: Sight) -> None:
-        for record in sight.listing.records:
-            if record.id == keep.instance_id:
-                Instance(self._fleet, record, row, sight.now).destroy()
-        other = moving.rent_for(self._fleet, row, sight.now)
+        record = next((record for record in sight.listing.records if record.id == keep.instance_id), None)
+        if record is not None or row.note != DESTROYED:  # one that is not listed may come back with its host, and cost
+            Instance(self._fleet, record, row, sight.now).destroy()
+        try:
+            other = moving.rent_for(self._fleet, row, sight.now)
+        except BudgetError as error:
+            self._changed(keep, stage="over")
+            self._tell("instance.not_kept", keep, sight.now, f"{error}: it ended, and no other came in its place")
+            return
         self._changed(
-            keep, stage="arriving", instance_id=other.id, machines=(*keep.machines, other.id), job_id=running.new_token(), is_started=False
+            keep, stage="arriving", instance_id=other.id, machines=(*keep.machines, other.id), job_id=running.new_token(), is_started=False,
+            lost_at=None, gone_at=None,
         )  # fmt: skip
 
     def _settle_in(self, keep: Keep, machine: Instance, now: float) -> Keep:
@@ -239,7 +297,7 @@ class Keeper:
                 raise CopyError(
                     f"{folder.to} is not whole on machine {machine.id}", instance_id=machine.id, files=wrong
                 )
-            self._changed(keep, folder.source, next_at=now + folder.every_s)
+            self._changed(keep, folder.source, same_at=now, next_at=now + folder.every_s)
         self._tell("instance.moved", keep, now, f"it goes on as machine {machine.id}, which has its files")
         return self._changed(keep, stage="kept")
 
@@ -260,6 +318,26 @@ class Keeper:
         self._queue.add(
             [Event(number, kind, str(keep.instance_id), datetime.fromtimestamp(now, UTC), data)], source="keeper"
         )
+
+
+def _may_move(keep: Keep, row: Rental) -> bool:
+    """Whether another machine may come in the place of this one, which is meant to run."""
+    return row.terms.get("on_outbid") == "move" and not row.was_stopped and not keep.is_job_over
+
+
+def _is_lost(record: InstanceRecord) -> bool:
+    """Whether it is its host's doing that a machine does not run: without it, it would."""
+    with_host = record.model_copy(update={"actual_status": "exited"})
+    return phase_of(record) in _LOST and phase_of(with_host) != "stopped"
+
+
+def _is_cut(error: Exception) -> bool:
+    """Whether the machine was not reached any more, and nothing else was wrong."""
+    return isinstance(error, NotRunningError) or (isinstance(error, VastError) and error.retryable)
+
+
+def _clock(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _sums(machine: Instance, source: str) -> dict[str, str]:

@@ -39,15 +39,15 @@ class Keeping(Working):
 
     def keep(
         self, source: str, *, to: str | Path, every: str = "10min", job: Job | None = None, cwd: str = ".",
-        then: Literal["keep", "destroy"] = "keep",
+        then: Literal["keep", "destroy"] = "keep", patience: str | None = None,
     ) -> pd.DataFrame:  # fmt: skip
         """Copy a folder of the machine home, again and again, from now on.
 
         Each copy is whole or not there: it is compared by checksums before it takes the place of the one before. This kernel copies
         in the background while it lives; another kernel that keeps something, `%vast watch` and ``vastnb sync`` go on with it.
 
-        Rented with ``on_outbid="move"``, the machine is given up when it is outbid, another one is rented within what is left of its
-        caps, the copies are put there, and `job` is started again.
+        Rented with ``on_outbid="move"``, the machine is given up when it is outbid, or its host is not heard of for too long; another
+        one is rented within what is left of its caps, the copies are put there, and `job` is started again.
 
         Parameters
         ----------
@@ -63,6 +63,9 @@ class Keeping(Working):
             The folder it was started in.
         then
             What becomes of the machine when `job` has ended and all is copied: it stays, or is destroyed.
+        patience
+            How long a host that is not heard of is waited for before the machine is given up, such as ``30min``; without it, as was
+            said before, or ``15min``.
 
         Returns
         -------
@@ -80,8 +83,10 @@ class Keeping(Working):
 
         if self._row is None:
             raise NotOursError(f"machine {self.id} was not made by vastnb, and is not kept", instance_id=self.id)
-        folder = Folder(_checked(source), str(Path(to).expanduser().absolute()), _seconds(every))
+        folder = Folder(_checked(source), str(Path(to).expanduser().absolute()), _seconds("every", every))
         given = _given(job, cwd, then)
+        if patience is not None:
+            given["patience_s"] = _seconds("patience", patience)
         with self._all_kept() as keeps:
             there = keeps.of(self.id) or Keep(self.id, self._row.name, machines=(self.id,))
             keeps.put(_with(there, folder, **given))
@@ -164,20 +169,19 @@ def _checked(source: str) -> str:
     return path
 
 
-def _seconds(every: str) -> float:
+def _seconds(name: str, said: str) -> float:
     try:
-        seconds = seconds_of(every)
+        seconds = seconds_of(said)
     except ValueError as error:
-        raise InputError(f"every: {error}, got {every!r}", hint="for example 10min or 1h", original=error) from error
+        raise InputError(f"{name}: {error}, got {said!r}", hint="for example 10min or 1h", original=error) from error
     if not _LEAST_S <= seconds <= _MOST_S:
-        raise InputError(f"every must be {_LEAST_S:g} s to {_MOST_S / 86_400:g} days, got {every!r}")
+        raise InputError(f"{name} must be {_LEAST_S:g} s to {_MOST_S / 86_400:g} days, got {said!r}")
     return seconds
 
 
 def _told(keep: Keep, folder: Folder) -> tuple[Any, ...]:
     at = None if folder.copied_at is None else datetime.fromtimestamp(folder.copied_at, UTC)
-    state = "job over" if keep.stage == "kept" and keep.is_job_over else keep.stage
     return (
-        folder.source, folder.to, state, at, folder.files, folder.size_bytes / 1e9, folder.every_s, keep.instance_id, folder.usd,
+        folder.source, folder.to, keep.state, at, folder.files, folder.size_bytes / 1e9, folder.every_s, keep.instance_id, folder.usd,
         len(keep.machines) - 1, folder.problem or keep.problem,
     )  # fmt: skip

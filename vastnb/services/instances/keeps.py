@@ -15,7 +15,7 @@ import orjson
 from vastnb.infra.processes import is_gone, new_mark
 from vastnb.services.events import Queue
 
-__all__ = ["Folder", "Keep", "Keeps", "Stage"]
+__all__ = ["DESTROYED", "PATIENCE_S", "Folder", "Keep", "Keeps", "Stage"]
 
 Stage = Literal["kept", "leaving", "arriving", "over"]
 """
@@ -24,11 +24,17 @@ Stage = Literal["kept", "leaving", "arriving", "over"]
 * ``arriving``: another one is rented, and does not have the files yet;
 * ``over``: the machine is gone.
 """
+DESTROYED = "destroyed by vastnb"
+"""What the journal notes of a machine that its owner wants to end: it was not lost."""
+PATIENCE_S = 900.0
+"""For how long a host that is not heard of is waited for, unless it is said."""
 _NOTE = "keeps"
 _HELD_S = 120.0
 _WORKING_S = 6 * 3600.0
 """A copy cannot take longer: what seems to is a process number that was given out again."""
 _MOST_OVER = 20
+_NOTICED_S = 600.0
+"""So long after its host has gone a machine may still seem to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,8 @@ class Folder:
     to: str
     every_s: float
     copied_at: float | None = None
+    same_at: float | None = None
+    """When both sides were last the same: a copy came, or was put on another machine."""
     files: int = 0
     size_bytes: int = 0
     """Of the last whole copy."""
@@ -48,7 +56,15 @@ class Folder:
     """Their traffic."""
     problem: str = ""
     """Why the last try was not whole; empty if it was."""
+    was_cut: bool = False
+    """Whether the last try failed because the machine was not reached any more."""
     next_at: float = 0.0
+
+    def is_behind(self, ran_at: float) -> bool:
+        """Whether a machine that last ran at a time has more than was to be lost with it: its disk is not given up then."""
+        if self.same_at is None:
+            return False
+        return bool(self.problem and not self.was_cut) or ran_at - self.same_at > 2 * self.every_s + _NOTICED_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +84,14 @@ class Keep:
     then: str = "keep"
     """What becomes of the machine when the job has ended and all is copied: ``keep`` or ``destroy``."""
     stage: Stage = "kept"
+    patience_s: float = PATIENCE_S
+    """For how long it is waited for when its host is not heard of."""
+    ran_at: float = 0.0
+    """When it was last seen to run."""
+    lost_at: float | None = None
+    """Since when its host is not heard of, or it does not run again after that; None if it does."""
+    gone_at: float | None = None
+    """Since when it is not there any more, and nobody here ended it."""
     machines: tuple[int, ...] = ()
     """All that it was on, this one included."""
     problem: str = ""
@@ -75,6 +99,13 @@ class Keep:
     owner: str = ""
     held_until: float = 0.0
     """By this computer's clock."""
+
+    @property
+    def state(self) -> str:
+        """In one word what is done: the stage, and whether its job is over or its host is lost."""
+        if self.stage == "kept" and self.is_job_over:
+            return "job over"
+        return "lost" if self.stage in ("kept", "arriving") and self.lost_at is not None else self.stage
 
     def folder(self, source: str, **changes: Any) -> Keep:
         """With one of its folders changed."""

@@ -1,7 +1,8 @@
-"""Another machine in place of one that was outbid, within what is left of its caps. Never are there two at once.
+"""Another machine in place of one that is outbid, or whose host is lost, within what is left of its caps. Never are there two at once.
 
 1. `offer_for` looks whether one is to be had at all: as long as none is, the machine stays. Its disk costs, and it may run again.
-2. The machine is destroyed first, and seen to be gone: while it is outbid nobody can read its disk, so waiting saves nothing.
+2. The machine is destroyed first, and seen to be gone: nobody can read its disk meanwhile, so waiting saves nothing. One whose
+   host comes back later would run and cost beside the other.
 3. `rent_for` rents through `launch`, under the same name: a machine of that name that lives is taken, whoever rented it.
 """
 
@@ -47,6 +48,8 @@ def offer_for(fleet: Fleet, row: Rental, now: float) -> Plan:
     ------
     OfferGoneError
         None is to be had within what is left of the caps.
+    BudgetError
+        Nothing is left of them.
     InputError
         It cannot be rented again from what was written down.
     """
@@ -106,7 +109,7 @@ def _wanted(fleet: Fleet, row: Rental, now: float) -> dict[str, Any]:
     if "max_hours" in terms and row.ends_at is not None:
         terms["max_hours"] = (row.ends_at - now) / 3600
     if min(terms.get("max_usd", 1.0), terms.get("max_hours", 1.0)) <= 0.01:
-        raise OfferGoneError(f"nothing is left of the caps of {row.name}")
+        raise BudgetError(f"nothing is left of the caps of {row.name}")
     job = row.quote.get("job", {})
     traffic = {name: job.get(name) or 0 for name in ("download_gb", "upload_gb")}
     return {"name": row.name, **traffic, **spec, **terms}

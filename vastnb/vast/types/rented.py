@@ -65,8 +65,8 @@ JOBS: tuple[Column, ...] = (
 KEEPS: tuple[Column, ...] = (
     Column("source", "str", "the folder on the machine", head="Folder"),
     Column("to", "str", "the last whole copy of it, here", head="Copy"),
-    Column("state", "str", "kept (copied while the machine runs), job over, leaving (it is outbid, and another machine is looked for), arriving "
-           "(another one is rented), or over (the machine is gone)", head="State"),
+    Column("state", "str", "kept (copied while the machine runs), job over, lost (its host is not heard of), leaving (it is given up, and another "
+           "machine is looked for), arriving (another one is rented), or over (the machine is gone)", head="State"),
     Column("copied_at", "datetime64[us, UTC]", "the service's clock at the last whole copy; NA if there was none", "UTC", head="Copied"),
     Column("files", "Int64", "files of the last whole copy", head="Files", form=",d"),
     number("size_gb", "", "their size", "GB", head="Size", form=".3g"),
