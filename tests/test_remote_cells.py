@@ -20,6 +20,7 @@ from remote_ground import Cutter, Ground, processes, until
 
 from vastnb.errors import CellError, InputError, NotRunningError, ReachError
 from vastnb.services.remote.cells import Prices
+from vastnb.services.remote.screen import Screen
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -119,6 +120,45 @@ def test_huge_output_is_bounded_and_whole_in_a_file(notebook: Notebook) -> None:
     assert notebook.printed.endswith("line 29999\n") and str(ran.file) in notebook.printed
     assert ran.file.read_text() == "".join(f"line {i}\n" for i in range(30_000))
     assert ran.file.stat().st_mode & 0o777 == 0o600
+
+
+BAR = """
+try:
+    from tqdm import tqdm
+except ImportError:
+    import sys
+    def tqdm(steps, mininterval):
+        for step in steps:
+            print(f"\\r{step / len(steps):4.0%}|{'#' * 70}| {step}/{len(steps)}", end="", file=sys.stderr, flush=True)
+            yield step
+        print(f"\\r100%|{'#' * 70}| {len(steps)}/{len(steps)}", file=sys.stderr)
+for _ in tqdm(range(3000), mininterval=0):
+    pass
+print("after")
+"""
+
+
+def test_a_progress_bar_is_one_line_however_often_it_moves(notebook: Notebook) -> None:
+    ran = notebook.run(BAR)
+    assert len(notebook.printed) > 200_000 and ran.file is None
+    told = [content for kind, content in notebook.shown if kind == "stream"]
+    bar = "".join(content["text"] for content in told if content["name"] == "stderr")
+    assert bar.count("\n") == 1 and bar.rpartition("\r")[2].startswith("100%|") and "3000/3000" in bar
+    assert {"name": "stdout", "text": "after\n"} in told
+
+
+@pytest.mark.parametrize(
+    ("text", "chars"),
+    [
+        ("", 0), ("ab\ncd", 5), ("ab\r\ncd\n", 6), ("\r 1%\r 2%\r100%", 4), ("long line\rab", 9), ("\n\n", 2), ("ab\rc\rde\nf\r", 4),
+    ],
+)  # fmt: skip
+def test_what_a_line_overwrites_is_not_counted(text: str, chars: int) -> None:
+    whole, parts = Screen(), Screen()
+    whole.take(text)
+    for part in text:
+        parts.take(part)
+    assert whole.chars == parts.chars == chars
 
 
 def test_a_picture_that_is_too_much_for_a_notebook_is_a_file(notebook: Notebook) -> None:

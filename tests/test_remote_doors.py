@@ -60,6 +60,14 @@ def test_what_is_shown_has_an_end_and_the_result_has_all(
     assert done.stdout_file.stat().st_size == sum(len(str(n)) + 1 for n in range(1, 300_001))
 
 
+def test_a_progress_bar_is_shown_to_its_end(practice: Any, ip: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    body = 'for n in $(seq 3000); do printf "\\r%s of 3000 %80s" $n ""; done\necho; echo after\n'
+    done = ip.run_cell_magic("vast", "run work --shell", body)
+    shown = capsys.readouterr().out
+    assert len(shown) > 250_000 and shown == done.stdout
+    assert shown.splitlines()[-1] == "after" and "\r3000 of 3000" in shown
+
+
 def test_jobs_files_and_the_way_in_have_words(practice: Any, ip: Any) -> None:
     def vast(line: str) -> Any:
         return ip.run_line_magic("vast", line)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from vastnb.services.remote.kernels import OnMessage
+from vastnb.services.remote.screen import Screen
 
 __all__ = ["Bounded"]
 
@@ -33,7 +35,7 @@ class Bounded:
     def __init__(self, on_message: OnMessage, folder: Path) -> None:
         self._on_message, self._folder = on_message, folder
         self._printed: list[str] = []
-        self._chars, self._last = 0, ""
+        self._screen, self._last, self._left_out = Screen(), "", 0
         self._file: BinaryIO | None = None
         self.file: Path | None = None
         """All that was printed, if it was too much."""
@@ -48,48 +50,75 @@ class Bounded:
             self._on_message(kind, content)
 
     def _take_text(self, name: str, text: str) -> None:
-        room = _MOST_CHARS - self._chars
-        self._chars += len(text)
-        if room > 0:
+        room = _MOST_CHARS - self._screen.chars
+        if room >= 0:
+            self._screen.take(text)
             self._printed.append(text)
-            self._on_message("stream", {"name": name, "text": text[:room]})
-        if self._chars <= _MOST_CHARS:
-            return
-        if self._file is None:
+            if self._screen.chars <= _MOST_CHARS:
+                self._tell(name, text)
+                return
+            self._tell(name, text[:room])
             self._open()
+            text = text[room:]
         else:
             self._write(text)
-        self._last = (self._last + text[max(room, 0) :])[-_LAST_CHARS:]
+        behind = self._last + text
+        self._last = behind[-_LAST_CHARS:]
+        self._left_out += len(behind) - len(self._last)
+
+    def _tell(self, name: str, text: str) -> None:
+        self._on_message("stream", {"name": name, "text": text})
 
     def _open(self) -> None:
-        self._file, self.file = _new_file(self._folder, ".txt")
-        self._on_message(
-            "stream", {"name": "stdout", "text": f"\n[... too much to show; all of it is in {self.file} ...]\n"}
-        )
+        try:
+            self._file, self.file = _new_file(self._folder, ".txt")
+        except OSError as error:
+            self._unkept(error)
+            return
+        self._tell("stdout", f"\n[... too much to show; all of it is in {self.file} ...]\n")
         self._write("".join(self._printed))
         self._printed.clear()
 
     def _write(self, text: str) -> None:
-        assert self._file is not None
-        self._file.write(text.encode("utf-8", "surrogatepass"))
+        if self._file is None:
+            return
+        try:
+            self._file.write(text.encode("utf-8", "surrogatepass"))
+            self._file.flush()
+        except OSError as error:
+            self._unkept(error)
+
+    def _unkept(self, error: OSError) -> None:
+        """The cell runs on, and its end is shown; half a file would only fill the disk."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+        if self.file is not None:
+            self.file.unlink()
+        self._file = self.file = None
+        self._tell("stderr", f"\n[... too much to show, and it cannot be kept on this computer: {error} ...]\n")
 
     def _kept_apart(self, data: dict[str, Any]) -> str:
         """Write the largest form of a picture or table to a file; words about it."""
         kind = max(data, key=lambda mime: len(str(data[mime])))
         is_base64 = kind.startswith("image/") and not kind.endswith("+xml")
         whole = base64.b64decode(data[kind]) if is_base64 else str(data[kind]).encode("utf-8", "surrogatepass")
-        file, path = _new_file(self._folder, f".{kind.partition('/')[2].partition('+')[0]}")
-        with file:
-            file.write(whole)
-        return f"[{kind} of {len(whole) / 1e6:,.0f} MB, too much to show: it is in {path}]\n"
+        words = f"{kind} of {len(whole) / 1e6:,.0f} MB, too much to show"
+        try:
+            file, path = _new_file(self._folder, f".{kind.partition('/')[2].partition('+')[0]}")
+            with file:
+                file.write(whole)
+        except OSError as error:
+            return f"[{words}, and it cannot be kept on this computer: {error}]\n"
+        return f"[{words}: it is in {path}]\n"
 
     def close(self) -> None:
         """Show the end of what was printed, if not all was shown."""
         if self._file is not None:
             self._file.close()
-            left_out = self._chars - _MOST_CHARS - len(self._last)
-            words = f"[... {left_out:,} characters ...]\n" if left_out else ""
-            self._on_message("stream", {"name": "stdout", "text": f"{words}{self._last}"})
+        if self._last:
+            words = f"[... {self._left_out:,} characters ...]\n" if self._left_out else ""
+            self._tell("stdout", f"{words}{self._last}")
 
 
 def _size(data: dict[str, Any]) -> int:

@@ -20,6 +20,7 @@ from vastnb.errors import CopyError, InputError, ReachError, StateError, WaitTim
 from vastnb.services import notices
 from vastnb.services.remote import scripts
 from vastnb.services.remote.connection import Connection, readable
+from vastnb.services.remote.screen import Screen
 from vastnb.services.remote.spool import Spool
 
 __all__ = ["OnOutput", "Ran", "Shown", "begin", "end", "follow", "new_token", "start"]
@@ -66,15 +67,17 @@ class Shown:
     """Shows what a command prints, until that is more than anybody reads."""
 
     def __init__(self, show: OnOutput) -> None:
-        self._show, self._left = show, _MOST_SHOWN
+        self._show, self._screen = show, Screen()
 
     def __call__(self, stream: str, text: str) -> None:
         """Show a part."""
-        if self._left <= 0:
+        room = _MOST_SHOWN - self._screen.chars
+        if room <= 0:
             return
-        self._show(stream, text[: self._left])
-        self._left -= len(text)
-        if self._left <= 0:
+        self._screen.take(text)
+        is_too_much = self._screen.chars >= _MOST_SHOWN
+        self._show(stream, text[:room] if is_too_much else text)
+        if is_too_much:
             self._show(stream, "\n[... it prints more than is shown; the result says where all of it is ...]\n")
 
 
