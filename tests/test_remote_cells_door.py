@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,7 +93,7 @@ def test_an_exception_is_short_and_the_machines_traceback_is_there_on_demand(
     assert "KeyError: 'key'" in shown and "line 2 of the cell" in shown
     assert "Traceback" not in shown and "deep()" not in shown
     ip.run_cell("%tb")
-    assert "deep()" in capsys.readouterr().out
+    assert "deep()" in re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)
 
 
 def test_the_name_is_looked_up_again_when_its_machine_ended(

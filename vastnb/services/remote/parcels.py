@@ -180,7 +180,9 @@ def _read_frame(path: str) -> Any:
 
 def _read_series(path: str) -> Any:
     series = _read_frame(path).iloc[:, 0]
-    return series.rename(None) if series.name == _UNNAMED else series
+    if series.name == _UNNAMED:
+        series.name = None  # older pandas takes rename(None) for no change
+    return series
 
 
 def _read_polars(path: str) -> Any:
