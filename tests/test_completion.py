@@ -103,7 +103,7 @@ def test_fields_and_operators_of_a_query(query: str, fragment: str, found: list[
         ("verification in [verified, ", "", ["unverified", "deverified"]),
         ("num_gpus>=", "", []),
         ("nonsense=", "", []),
-        ("-o dlp", "dlp", ["dlperf", "dlperf_per_usd", "dlperf_per_dphtotal", "dlperf_usd"]),
+        ("-o dlp", "dlp", ["dlperf", "dlperf_per_usd", "dlperf_per_dphtotal", "dlperf_usd", "dlperf_per_dollar"]),
         ("--order=usd_per_hour,dlperf_per_usd", "dlperf_per_usd", ["dlperf_per_usd", "dlperf_per_usd-"]),
         ("-o -rel", "rel", ["reliability", "reliability2"]),
         ("gpu_name=H100 --type ", "", ["on-demand", "bid", "reserved"]),

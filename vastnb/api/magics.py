@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from vastnb.api import completion
 from vastnb.api.cells import show_message
 from vastnb.api.commands import COMMANDS, run, split_line
+from vastnb.api.commands.meant import in_our_words
 from vastnb.errors import CommandError
 from vastnb.services import notices
 
@@ -90,7 +91,7 @@ class _Magic:
         quiet = cell is None and line.rstrip().endswith(";")
         words = split_line(line.rstrip().rstrip(";") if quiet else line)
         if cell is not None:
-            words = _with_body(words or ["search"], cell)
+            words = _with_body(in_our_words(words) or ["search"], cell)
         value = run(words, "notebook")
         if quiet:
             self._hide_display()

@@ -1,4 +1,4 @@
-"""Arguments of public functions: a name that a function has not is refused with the one that was meant, a value too many with the names."""
+"""Names that a public function or object has not: refused with the one that was meant, a value too many with the names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from vastnb.errors import InputError
 
-__all__ = ["only_known", "unknown_argument"]
+__all__ = ["only_known", "unknown_argument", "unknown_attribute"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -17,14 +17,40 @@ R = TypeVar("R")
 _INSTEAD = {
     "bid": 'rental="bid"',
     "disk": "disk_gb",
+    "download": "fetch",
     "hours": "vastnb.quote(..., hours=...)",
     "interruptible": 'rental="bid"',
     "n": "limit",
     "sort": "order",
     "sort_by": "order",
     "storage": "disk_gb",
+    "type": "rental",
 }
 """Names that other programs have for it, and ours."""
+_MEMBERS = {
+    "delete": "destroy()",
+    "download": "get(...)",
+    "exec": "run(...)",
+    "execute": "run(...)",
+    "forward": "ssh_command: with -L 8080:localhost:8080 behind it, it forwards a port; launch(..., ports=[8080]) opens one",
+    "id_": "id",
+    "kill": "stop()",
+    "logs": "log(); wait() shows what comes",
+    "on_outbid": 'vastnb.launch(..., on_outbid="move")',
+    "pull": "get(...)",
+    "push": "put(...)",
+    "run_python": "cell(..., push={...}, pull=[...])",
+    "ssh": "ssh_command",
+    "stats": "health()",
+    "status": "state",
+    "submit": "run(..., detach=True)",
+    "sync": "keep(...)",
+    "syncs": "keeps()",
+    "terminate": "destroy()",
+    "top": "health()",
+    "upload": "put(...)",
+}
+"""The same for what a machine and a job have."""
 
 
 def only_known(function: Callable[P, R]) -> Callable[P, R]:
@@ -39,7 +65,8 @@ def only_known(function: Callable[P, R]) -> Callable[P, R]:
         if not known.issuperset(kwargs):
             raise unknown_argument(function.__name__, min(set(kwargs) - known), known)
         if len(args) > len(positional):
-            taken = f"takes {', '.join(positional)}" if positional else "takes names only"
+            names = ", ".join(name for name in positional if name != "self")
+            taken = f"takes {names}" if names else "takes names only"
             raise InputError(
                 f"{function.__name__} {taken}, got {len(args)} values",
                 hint=f"give by name: {', '.join(f'{name}=...' for name in named)}",
@@ -53,6 +80,14 @@ def unknown_argument(function: str, name: str, known: Collection[str]) -> InputE
     """The error for an argument that `function` has not."""
     meant = _meant(name, known)
     return InputError(f"{function} has no argument {name}", hint=f"did you mean {meant}?" if meant else None)
+
+
+def unknown_attribute(owner: object, name: str) -> AttributeError:
+    """The error for something that `owner` has not; what Python and IPython probe for is nobody's guess."""
+    there = [known for known in dir(type(owner)) if not known.startswith("_")]
+    meant = _MEMBERS.get(name) or next(iter(difflib.get_close_matches(name, there, 1, 0.75)), "")
+    said = f"{type(owner).__name__!r} object has no attribute {name!r}"
+    return AttributeError(said if name.startswith("_") or not meant else f"{said}; did you mean {meant}?")
 
 
 def _meant(name: str, known: Collection[str]) -> str:

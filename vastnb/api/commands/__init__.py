@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from vastnb.api.commands.meant import OTHER_NAMES, in_our_words, option_hint, word_hint
+from vastnb.api.commands.meant import OTHER_NAMES, OURS_ALONE, in_our_options, in_our_words, option_hint, word_hint
 from vastnb.api.commands.model import Arg, Command, Door, Text, Word
 from vastnb.api.commands.table import COMMANDS
 from vastnb.errors import CommandError
@@ -53,7 +53,8 @@ def run(words: Sequence[str], door: Door) -> Any:
     rest, tail = _parted(command, rest)
     if "--help" in rest or "-h" in rest:
         return help_for(command.word, door)
-    _check_options(command, rest, door)
+    rest = in_our_options(command, rest, COMMANDS)
+    _check_options(command, [*rest, *(word for word in tail if word in OURS_ALONE)], door)
     args = parser_for(command).parse_intermixed_args(rest)
     if command.tail:
         setattr(args, command.tail, tail)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from vastnb.errors import InputError
@@ -31,11 +32,28 @@ def instance(what: str | int, *, client: Client | None = None) -> Instance:
     return Instance(fleet, record, row, sight.now)
 
 
-@contextmanager
+class _Renting(AbstractContextManager[Instance]):
+    """What `rent` gives. It rents nothing before its block begins, and whoever forgot the block reads so."""
+
+    def __init__(self, block: AbstractContextManager[Instance]) -> None:
+        self._block = block
+
+    def __enter__(self) -> Instance:
+        return self._block.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self._block.__exit__(kind, error, trace)
+
+    def __repr__(self) -> str:
+        return "Nothing is rented yet. For the length of a block: with vastnb.rent(...) as i: ...; to keep it: vastnb.launch(...)"
+
+
 def rent(
     what: Any, *, wait: bool = True, fetch: str | None = None, to: str | Path = ".", order: str = "usd_per_hour",
     client: Client | None = None, **wanted: Any,
-) -> Iterator[Instance]:  # fmt: skip
+) -> AbstractContextManager[Instance]:  # fmt: skip
     """A machine for the length of a ``with`` block: destroyed, and seen to be gone, whatever ends the block.
 
     Parameters
@@ -68,6 +86,13 @@ def rent(
     """
     if wanted.get("dry_run"):
         raise InputError("rent has no dry_run", hint="vastnb.launch(..., dry_run=True)")
+    return _Renting(_rented(what, wanted, wait=wait, fetch=fetch, to=to, order=order, client=client))
+
+
+@contextmanager
+def _rented(
+    what: Any, wanted: dict[str, Any], *, wait: bool, fetch: str | None, to: str | Path, order: str, client: Client | None
+) -> Iterator[Instance]:  # fmt: skip
     what = offers_for(what, wanted, order=order, client=client)
     machine = launch(what, client=client, **wanted)
     assert isinstance(machine, Instance)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from vastnb.errors import MachineError, NotFoundError
+from vastnb.services.arguments import unknown_attribute
 from vastnb.services.instances.fleet import Fleet, ssh_command
 from vastnb.services.instances.labels import read_label
 from vastnb.services.instances.looks import card_of
@@ -75,6 +76,13 @@ class Seen:
     def ssh_command(self) -> str | None:
         """How to reach it by ssh with vastnb's key, or None while it cannot be; ``%vast ssh`` also pins its host key."""
         return ssh_command(self._fleet, self._record)
+
+    if not TYPE_CHECKING:  # a checker would take every name for one that is there
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # one of ours, which raised this error itself
+                return object.__getattribute__(self, name)
+            raise unknown_attribute(self, name)
 
     def __repr__(self) -> str:
         return card_text(self._card())

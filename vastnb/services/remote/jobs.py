@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from vastnb.errors import NotFoundError
+from vastnb.services.arguments import unknown_attribute
 from vastnb.services.remote import scripts
 from vastnb.services.remote.connection import Connection
 from vastnb.services.remote.running import GRACE_S, OnOutput, Ran, end, follow
@@ -116,6 +117,11 @@ class Job:
     def code(self) -> int | None:
         """Its exit status; None while it runs, and if it is not known."""
         return self._row.code
+
+    if not TYPE_CHECKING:  # a checker would take every name for one that is there
+
+        def __getattr__(self, name: str) -> Any:
+            raise unknown_attribute(self, name)
 
     def __repr__(self) -> str:
         return card_text(self._card())

@@ -48,8 +48,11 @@ _REGION_CODES = {
 REGIONS: dict[str, tuple[str, ...]] = {region: tuple(codes.split()) for region, codes in _REGION_CODES.items()}
 """Countries of a region: AF Africa, AS Asia, EU Europe, NA northern America, LA Latin America, OC Oceania."""
 
-_REGION_ALSO = {"LC": "LA"}
-"""As the official SDK calls it."""
+_REGION_ALSO = {
+    "LC": "LA", "AFRICA": "AF", "ASIA": "AS", "EUROPE": "EU", "NORTH AMERICA": "NA", "LATIN AMERICA": "LA", "SOUTH AMERICA": "LA",
+    "OCEANIA": "OC",
+}  # fmt: skip
+"""As the official SDK and people call them."""
 
 COUNTRY_NAMES: dict[str, str] = {
     "argentina": "AR", "australia": "AU", "austria": "AT", "belgium": "BE", "brazil": "BR", "bulgaria": "BG", "canada": "CA",
@@ -72,7 +75,8 @@ def country_code(value: str) -> str | None:
 
 def region_codes(value: str) -> tuple[str, ...]:
     """The countries of the region that `value` names, empty if it names none."""
-    return REGIONS.get(_REGION_ALSO.get(value.upper(), value.upper()), ())
+    name = value.upper().replace("_", " ")
+    return REGIONS.get(_REGION_ALSO.get(name, name), ())
 
 
 def _squeezed(name: str) -> str:

@@ -188,7 +188,7 @@ OFFERS: tuple[Column, ...] = (
         "dlperf_per_dphtotal",
         "`dlperf` for a dollar an hour",
         "",
-        ask=Ask("dlperf_per_dphtotal", names=("dlperf_usd",)),
+        ask=Ask("dlperf_per_dphtotal", names=("dlperf_usd", "dlperf_per_dollar")),
         head="DLPerf/$",
         form=".0f",
     ),
