@@ -100,7 +100,7 @@ WHOSE = {
         for kind in ("templates", "benchmarks", "metrics", "trends", "locations", "volumes", "ssh-keys", "user")
     },
     "jobs": "What `Instance.jobs` and `%vast jobs` return.",
-    "keeps": "What `Instance.keep` and `Instance.keeps` return.",
+    "keeps": "What `vastnb.keeps`, `Instance.keep` and `Instance.keeps` return, and `%vast keeps`.",
     "calls": "What `vastnb.calls()` and `%vast calls --all` return.",
     "call summary": "What `vastnb.calls(summary=True)` and `%vast calls` return.",
     "quotes": "What `vastnb.quote` returns for a frame, and `%vast quote` for a query.",

@@ -18,7 +18,7 @@ from remote_ground import Cutter, Ground, ground, require_programs, until
 from renting import Yard, yard
 
 import vastnb
-from vastnb.errors import InputError, NotOursError, ServerError
+from vastnb.errors import CommandError, InputError, NotOursError, ServerError
 from vastnb.sandbox.machines import Machines
 from vastnb.services.events import Queue, queue_of
 from vastnb.services.instances import Instance, Keeper
@@ -197,6 +197,40 @@ def test_this_kernel_copies_in_the_background_and_a_watching_one_goes_on(tmp_pat
     until(lambda: files(tmp_path / "to") == {"a": "2\n"})
     vastnb.stop_watching()
     machine.destroy()
+
+
+def test_what_is_kept_is_said_and_told_through_the_doors(ip: Any, tmp_path: Path) -> None:
+    require_programs()
+
+    def vast(line: str) -> Any:
+        return ip.run_line_magic("vast", line)
+
+    vast("use sandbox start=2026-06-01T09:00 offers=400 machines=true")
+    vastnb.launch(vastnb.search("num_gpus=1"), name="work", max_hours=9).wait()  # type: ignore[union-attr]
+    vast("run work 'mkdir ckpt logs && echo 1 >ckpt/a'")
+    job = vast("run work --detach sleep 300").id
+    vast(f"keep work ckpt --to {tmp_path}/to --every 20min --job {job} --patience 1h")
+    until(lambda: not vastnb.keeps().copied_at.isna().any())
+    stop_keeper()
+    vast(f"keep work none --to {tmp_path}/none")
+    until(lambda: vast("keeps").problem.iloc[1])
+
+    told = vast("keeps work").set_index("source")
+    assert (told.to["ckpt"], told.name["ckpt"], told.state["ckpt"]) == (f"{tmp_path}/to", "work", "kept")
+    assert told.next_at["ckpt"] - told.copied_at["ckpt"] == timedelta(minutes=20)
+    assert vast("keeps another").empty
+    status = vast("watch --status")
+    ckpt, none = str(status).splitlines()[-2:]
+    assert ckpt.startswith("Kept: work (800000001) ckpt: kept, copied 2026-06-01 09:")
+    assert "copied never" in none and "No such file" in none
+    assert status.exit_status == 1
+
+    assert vast("keep work none --stop").source.tolist() == ["ckpt"]
+    stop_keeper()
+    assert vast("watch --status").keeps[0].kept_by is None
+    assert vast("keep work --stop").empty and vast("keeps").empty
+    with pytest.raises(CommandError, match="where it is to come home"):
+        vast("keep work ckpt")
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------------------

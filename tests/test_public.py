@@ -16,7 +16,7 @@ import vastnb
 PUBLIC = [
     "Client", "Event", "FleetPanel", "HealthPanel", "Instance", "LaunchPanel", "LaunchSpec", "OfferSelector", "Quote", "Sandbox", "Settings", "__version__",
     "alert", "alerts", "audit", "cache_info", "calls", "cheapest_for", "clear_cache", "compare", "drop_alert", "errors", "events", "fields",
-    "frontier", "gpus", "handlers", "health", "history", "import_history", "instance", "instances", "launch",
+    "frontier", "gpus", "handlers", "health", "history", "import_history", "instance", "instances", "keeps", "launch",
     "load_ipython_extension", "market", "on", "parse_query", "plot", "quote", "reconcile", "rent", "sample", "search", "searches",
     "sensitivity", "show", "spend", "stop_watching", "unload_ipython_extension", "usd_per_job", "use", "verify_webhook", "watch",
 ]  # fmt: skip

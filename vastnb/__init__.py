@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vastnb.services.health import health
     from vastnb.services.history import history, import_history
     from vastnb.services.instances import Instance, LaunchSpec, audit, instance, instances, launch, rent
+    from vastnb.services.instances.keeping import keeps
     from vastnb.services.many import searches
     from vastnb.services.market import market
     from vastnb.services.offers import fields, gpus, search
@@ -71,6 +72,7 @@ __all__ = [
     "import_history",
     "instance",
     "instances",
+    "keeps",
     "launch",
     "load_ipython_extension",
     "market",
@@ -121,6 +123,7 @@ _HOMES = {
     "health": "vastnb.services.health",
     "history": "vastnb.services.history",
     "import_history": "vastnb.services.history",
+    "keeps": "vastnb.services.instances.keeping",
     "load_ipython_extension": "vastnb.api.magics",
     "market": "vastnb.services.market",
     "on": "vastnb.services.events",

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from vastnb.api.commands.keeping import KEEPING_COMMANDS
 from vastnb.api.commands.model import Command, Door, arg
 from vastnb.api.commands.remote import REMOTE_COMMANDS
 from vastnb.errors import CommandError
@@ -125,6 +126,7 @@ MACHINE_COMMANDS: tuple[Command, ...] = (
         ("%vast wait lora-7b",),
     ),
     *REMOTE_COMMANDS,
+    *KEEPING_COMMANDS,
     Command(
         "stop",
         "stop a machine; its disk stays, and is billed",

@@ -311,7 +311,7 @@ _WATCH = (
     arg("--interval", type=float, default=30.0, metavar="S", help="seconds from look to look at the machines"),
     arg("--handlers", metavar="FILE", help="a Python file that registers handlers with @vastnb.on"),
     arg("--once", action="store_true", help="look now, tell the handlers, and end: for cron"),
-    arg("--status", action="store_true", help="who looks, since when, what is due, what waits and what is wrong"),
+    arg("--status", action="store_true", help="who looks, since when, what is due, what is kept and what is wrong"),
 )
 WATCHING_COMMANDS: tuple[Command, ...] = (
     Command(

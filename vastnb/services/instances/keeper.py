@@ -90,8 +90,7 @@ class Keeper:
         VastError
             The machines cannot be listed, or what is written down cannot be used.
         """
-        open_ = [keep for keep in self._keeps.all() if keep.stage != "over"]
-        held = [keep for keep in map(self._keeps.hold, open_) if keep is not None]
+        held = [keep for keep in map(self._keeps.hold, self._keeps.open()) if keep is not None]
         if not held:
             return _IDLE_S
         sight = self._fleet.look()

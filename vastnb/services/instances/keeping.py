@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vastnb.errors import InputError, NotOursError
+from vastnb.services import session
 from vastnb.services.events import queue_of
 from vastnb.services.instances.keeps import Folder, Keep, Keeps
 from vastnb.services.instances.working import Working
@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vastnb.services.instances.fleet import Fleet
+    from vastnb.vast.client import Client
 
-__all__ = ["Keeping", "background"]
+__all__ = ["Keeping", "background", "keeps"]
 
 _LEAST_S, _MOST_S = 30.0, 7 * 86_400.0
 _MOST_COMMAND = 2_000
 """A list of jobs tells no more of a command."""
-_TOLD = ("source", "to", "state", "copied_at", "files", "size_gb", "every_s", "instance_id", "usd", "moves", "problem")
+_TOLD = (
+    "source", "to", "state", "copied_at", "next_at", "files", "size_gb", "every_s", "instance_id", "name", "usd", "moves", "problem",
+)  # fmt: skip
 background: list[Callable[[Fleet], object]] = []
 """What begins to work in this process when something is to be kept; the keeper puts itself here, which needs `Instance`."""
 
@@ -102,34 +105,63 @@ class Keeping(Working):
         DataFrame
             Columns as in the columns page, also when it is empty.
         """
-        from vastnb.vast.types.frames import frame_of
-
         with self._all_kept() as keeps:
             there = keeps.of(self.id)
-        rows = [_told(there, folder) for folder in there.folders] if there is not None else []
-        frame = frame_of("keeps", {name: [row[i] for row in rows] for i, name in enumerate(_TOLD)})
-        frame.attrs["vastnb"] = {"kind": "keeps"}
-        return frame
+        return _frame([there] if there is not None else [])
 
     def stop_keeping(self, source: str | None = None) -> pd.DataFrame:
         """Copy a folder no more, or none at all; what was copied stays. What is still kept."""
+        which = None if source is None else _checked(source)
         with self._all_kept() as keeps:
             there = keeps.of(self.id)
-            left = (
-                tuple(folder for folder in there.folders if source not in (None, folder.source))
-                if there is not None
-                else ()
-            )
-            if there is not None and left:
-                keeps.update(there, lambda now: replace(now, folders=left))
-            elif there is not None:
-                keeps.remove(there)
+            if there is not None:
+                left = tuple(folder for folder in there.folders if which not in (None, folder.source))
+                if left:
+                    keeps.update(there, lambda now: replace(now, folders=left))
+                else:
+                    keeps.remove(there)
         return self.keeps()
 
     @contextmanager
     def _all_kept(self) -> Iterator[Keeps]:
         with closing(queue_of(self._fleet.client)) as queue:
             yield Keeps(queue)
+
+
+def keeps(machine: str | int | None = None, *, client: Client | None = None) -> pd.DataFrame:
+    """What is kept of all machines, or of one, and how it goes; also of those that are gone.
+
+    It asks nobody: what was written down is told.
+
+    Parameters
+    ----------
+    machine
+        Its name or id, also that of one that it was moved from.
+
+    Returns
+    -------
+    DataFrame
+        A row a folder, oldest machine first; columns as documented under ``keeps``.
+
+    Examples
+    --------
+    >>> import vastnb
+    >>> _ = vastnb.use("sandbox", start="2026-06-01")
+    >>> vastnb.keeps().empty
+    True
+    """
+    with closing(queue_of(client or session.current().client)) as queue:
+        every = Keeps(queue).all()
+    return _frame([keep for keep in every if machine is None or str(machine) in (keep.name, *map(str, keep.machines))])
+
+
+def _frame(found: list[Keep]) -> pd.DataFrame:
+    from vastnb.vast.types.frames import frame_of
+
+    rows = [_told(keep, folder) for keep in found for folder in keep.folders]
+    frame = frame_of("keeps", {name: [row[i] for row in rows] for i, name in enumerate(_TOLD)})
+    frame.attrs["vastnb"] = {"kind": "keeps"}
+    return frame
 
 
 def _with(keep: Keep, folder: Folder, **given: Any) -> Keep:
@@ -180,8 +212,7 @@ def _seconds(name: str, said: str) -> float:
 
 
 def _told(keep: Keep, folder: Folder) -> tuple[Any, ...]:
-    at = None if folder.copied_at is None else datetime.fromtimestamp(folder.copied_at, UTC)
     return (
-        folder.source, folder.to, keep.state, at, folder.files, folder.size_bytes / 1e9, folder.every_s, keep.instance_id, folder.usd,
-        len(keep.machines) - 1, folder.problem or keep.problem,
+        folder.source, folder.to, keep.state, folder.last_copy, keep.next_copy(folder), folder.files, folder.size_bytes / 1e9,
+        folder.every_s, keep.instance_id, keep.name or None, folder.usd, len(keep.machines) - 1, folder.problem or keep.problem,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
@@ -60,6 +61,11 @@ class Folder:
     """Whether the last try failed because the machine was not reached any more."""
     next_at: float = 0.0
 
+    @property
+    def last_copy(self) -> datetime | None:
+        """When the last whole copy came, by the service's clock."""
+        return None if self.copied_at is None else datetime.fromtimestamp(self.copied_at, UTC)
+
     def is_behind(self, ran_at: float) -> bool:
         """Whether a machine that last ran at a time has more than was to be lost with it: its disk is not given up then."""
         if self.same_at is None:
@@ -107,6 +113,15 @@ class Keep:
             return "job over"
         return "lost" if self.stage in ("kept", "arriving") and self.lost_at is not None else self.stage
 
+    def is_held(self, now: float) -> bool:
+        """Whether somebody works at it, by this computer's clock."""
+        return self.owner != "" and self.held_until >= now and not is_gone(self.owner)
+
+    def next_copy(self, folder: Folder) -> datetime | None:
+        """When the next copy of one of its folders is due, by the service's clock; None if none is to come, or it is the first."""
+        is_to_come = self.state in ("kept", "lost", "arriving") and folder.next_at
+        return datetime.fromtimestamp(folder.next_at, UTC) if is_to_come else None
+
     def folder(self, source: str, **changes: Any) -> Keep:
         """With one of its folders changed."""
         changed = (replace(folder, **changes) if folder.source == source else folder for folder in self.folders)
@@ -133,6 +148,10 @@ class Keeps:
     def all(self) -> list[Keep]:
         """Everything, oldest first."""
         return _read(self._queue.note(_NOTE)[0])
+
+    def open(self) -> list[Keep]:
+        """What is not over."""
+        return [keep for keep in self.all() if keep.stage != "over"]
 
     def of(self, instance_id: int) -> Keep | None:
         """That of a machine, also of one that it was moved from."""
@@ -167,7 +186,8 @@ class Keeps:
         until = now + (_WORKING_S if is_working else _HELD_S)
 
         def taken(there: Keep) -> Keep:
-            return replace(there, owner=self._me, held_until=until) if self._is_free(there, now) else there
+            is_free = there.owner == self._me or not there.is_held(now)
+            return replace(there, owner=self._me, held_until=until) if is_free else there
 
         held = self.update(keep, taken)
         return held if held is not None and held.owner == self._me else None
@@ -175,9 +195,6 @@ class Keeps:
     def release(self) -> None:
         """Let others work at what was held here."""
         self._change(lambda there: [replace(k, owner="", held_until=0.0) if k.owner == self._me else k for k in there])
-
-    def _is_free(self, keep: Keep, now: float) -> bool:
-        return keep.owner in ("", self._me) or keep.held_until < now or is_gone(keep.owner)
 
     def _change(self, change: Callable[[list[Keep]], list[Keep]]) -> None:
         self._queue.exchange(_NOTE, lambda text: _written(change(_read(text))))

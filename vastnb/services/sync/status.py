@@ -12,11 +12,35 @@ from vastnb.infra.processes import new_mark
 from vastnb.services import session
 from vastnb.services.alerts import alerts_of
 from vastnb.services.events import Queue, queue_of
+from vastnb.services.instances.keeps import Folder, Keep, Keeps
 from vastnb.services.sync.lease import Held, held
 from vastnb.services.sync.sampler import has_work, passed_of, plan_of
 from vastnb.services.sync.watcher import latest
 
-__all__ = ["SyncStatus", "last_look", "sync_status"]
+__all__ = ["KeepStatus", "SyncStatus", "last_look", "sync_status"]
+
+
+class KeepStatus(BaseModel):
+    """A folder of a machine that is copied home. Times by the service's clock, UTC."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    instance_id: int = Field(description="the machine")
+    name: str = Field(description="what it is called; empty if it has no name")
+    source: str = Field(description="the folder there")
+    to: str = Field(description="its last whole copy here")
+    state: str = Field(description="as the column of `vastnb.keeps`")
+    copied_at: datetime | None = Field(description="when the last whole copy came; None if none has")
+    next_at: datetime | None = Field(description="when the next is due; None if none is to come, or it is the first")
+    problem: str = Field(description="why the last try failed; empty if it did not")
+    kept_by: str | None = Field(description="computer and process; None if nobody copies")
+
+    def __str__(self) -> str:
+        by = f", by {self.kept_by}" if self.kept_by is not None else ", nobody copies: vastnb sync does"
+        due = f", next {_said(self.next_at)}" if self.next_at is not None else ""
+        problem = f"; {self.problem}" if self.problem else ""
+        called = f"{self.name} ({self.instance_id})" if self.name else f"machine {self.instance_id}"
+        return f"{called} {self.source}: {self.state}, copied {_said(self.copied_at)}{due}{by}{problem}."
 
 
 class SyncStatus(BaseModel):
@@ -39,18 +63,20 @@ class SyncStatus(BaseModel):
     next_market_look_at: datetime | None = Field(description="when the next is due; None if nothing is planned")
     market_problem: str = Field(description="why the last pass was not whole; empty if it was")
     queue_depth: int = Field(description="events that handlers have still to deal with")
+    keeps: tuple[KeepStatus, ...] = Field(description="folders that are copied home from machines that are there")
 
     @property
     def exit_status(self) -> int:
-        """What a shell is told: 1 if nobody looks, or it cannot."""
-        return int(self.watched_by is None or bool(self.problem or self.market_problem))
+        """What a shell is told: 1 if nobody looks, or it cannot, or something is not copied home."""
+        is_kept = all(keep.kept_by is not None and not keep.problem for keep in self.keeps)
+        return int(self.watched_by is None or bool(self.problem or self.market_problem) or not is_kept)
 
     def to_json(self) -> str:
         """All of it, for machines."""
         return self.model_dump_json(indent=1)
 
     def __str__(self) -> str:
-        return f"{self._watching()}\n{self._market()}\n{self._waiting()}"
+        return "\n".join((self._watching(), self._market(), self._waiting(), *(f"Kept: {keep}" for keep in self.keeps)))
 
     __repr__ = __str__
 
@@ -109,7 +135,16 @@ def _status(queue: Queue, now: float) -> SyncStatus:
         next_market_look_at=_time(max(passed.next_at, now)) if has_work(queue) else None,
         market_problem=passed.problem,
         queue_depth=queue.depth(),
+        keeps=tuple(_of_keep(keep, folder, now) for keep in Keeps(queue).open() for folder in keep.folders),
     )
+
+
+def _of_keep(keep: Keep, folder: Folder, now: float) -> KeepStatus:
+    return KeepStatus(
+        instance_id=keep.instance_id, name=keep.name, source=folder.source, to=folder.to, state=keep.state, copied_at=folder.last_copy,
+        next_at=keep.next_copy(folder), problem=folder.problem or keep.problem,
+        kept_by=_called(keep.owner) if keep.is_held(now) else None,
+    )  # fmt: skip
 
 
 def _of_lease(lease: Held | None) -> dict[str, Any]:
@@ -117,13 +152,18 @@ def _of_lease(lease: Held | None) -> dict[str, Any]:
         return {"watched_by": None, "here": False, "since": None, "looked_at": None, "every_s": None, "problem": ""}
     (computer, process), me = _place(lease.owner), _place(new_mark())
     return {
-        "watched_by": f"Process {process} on {computer}",
+        "watched_by": _called(lease.owner),
         "here": (computer, process) == me,
         "since": _time(lease.since),
         "looked_at": _time(lease.at),
         "every_s": lease.interval_s,
         "problem": lease.problem,
     }
+
+
+def _called(mark: str) -> str:
+    computer, process = _place(mark)
+    return f"Process {process} on {computer}"
 
 
 def _place(mark: str) -> tuple[str, str]:

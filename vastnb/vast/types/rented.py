@@ -68,10 +68,12 @@ KEEPS: tuple[Column, ...] = (
     Column("state", "str", "kept (copied while the machine runs), job over, lost (its host is not heard of), leaving (it is given up, and another "
            "machine is looked for), arriving (another one is rented), or over (the machine is gone)", head="State"),
     Column("copied_at", "datetime64[us, UTC]", "the service's clock at the last whole copy; NA if there was none", "UTC", head="Copied"),
+    Column("next_at", "datetime64[us, UTC]", "when the next one is due; NA if none is to come, or it is the first", "UTC", head="Next"),
     Column("files", "Int64", "files of the last whole copy", head="Files", form=",d"),
     number("size_gb", "", "their size", "GB", head="Size", form=".3g"),
     number("every_s", "", "how long from copy to copy", "s"),
     Column("instance_id", "Int64", "the machine that it is on now", head="Machine", form="d"),
+    Column("name", "str", "what it is called", head="Name"),
     number("usd", "", "the traffic of all copies", "$", head="Traffic", form="usd"),
     Column("moves", "Int64", "how often it was moved to another machine", head="Moves", form="d"),
     Column("problem", "str", "why the last try failed; empty if it did not", head="Problem", form="long"),
