@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -108,6 +109,25 @@ def ground(folder: Path, **options: Any) -> Iterator[Ground]:
         finally:
             with contextlib.suppress(NotFoundError, NotRunningError):
                 made.again().connect().close()
+
+
+@contextmanager
+def small_disk(place: Path) -> Iterator[Callable[[], None]]:
+    """A file system of 400 KB at a place, and what fills it to the last byte; skips where nobody may mount one."""
+    place.mkdir(parents=True, exist_ok=True)
+    words = ["mount", "-t", "tmpfs", "-o", "size=400k,mode=700", "none", str(place)]
+    if shutil.which("mount") is None or subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("a disk that is really full needs a file system of its own, which only root may mount")
+
+    def fill() -> None:
+        with contextlib.suppress(OSError), (place / "filler").open("wb", 0) as filler:
+            while True:
+                filler.write(bytes(4096))
+
+    try:
+        yield fill
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 class Cutter:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from remote_ground import Cutter, Ground, processes, require_programs, until
+from remote_ground import Cutter, Ground, processes, require_programs, small_disk, until
 from renting import yard
 
 import vastnb
@@ -23,6 +23,7 @@ from vastnb.errors import (
     NotFoundError,
     NotRunningError,
     ReachError,
+    StateError,
     WaitTimeoutError,
 )
 from vastnb.sandbox.machines import Machines
@@ -126,6 +127,31 @@ def test_a_machine_that_cannot_keep_a_job_says_so(own: Ground) -> None:
     with pytest.raises(CopyError, match="cannot be written: is the disk full") as caught:
         own.machine.run("true")
     assert caught.value.code == "disk_full"
+
+
+def test_a_disk_that_is_really_full_there_takes_no_command_and_one_that_fills_it_ends(own: Ground) -> None:
+    with small_disk(own.home / ".vastnb") as fill:
+        done = own.machine.run("seq 1 1000000")
+        assert done.code == 1 and done.stdout.startswith("1\n2\n")
+        fill()
+        with pytest.raises(CopyError, match=r"took no command: .*No space left on device") as caught:
+            own.machine.run("touch ran")
+        assert caught.value.code == "disk_full" and "remove something" in str(caught.value.hint)
+        (own.home / ".vastnb" / "filler").unlink()
+        assert own.machine.run("echo in").stdout == "in\n"
+    assert not (own.home / "ran").exists()
+
+
+def test_what_a_disk_that_is_full_here_cannot_keep_the_machine_still_has(own: Ground) -> None:
+    with small_disk(own.folder / "output") as fill:
+        fill()
+        for command, size in (("seq 1 1000000", 6_888_896), (r"printf '\0\1'", 2)):
+            with pytest.raises(StateError, match=r"cannot be kept here: .*No space left on device"):
+                own.machine.run(command)
+            until(lambda command=command: own.machine.jobs().set_index("command")["state"][command] == "done")
+            assert own.machine.jobs().set_index("command")["stdout_bytes"][command] == size
+    job = own.machine.job(own.machine.jobs().set_index("command")["job_id"]["seq 1 1000000"])
+    assert job.wait().stdout_file.read_bytes() == b"".join(b"%d\n" % n for n in range(1, 1_000_001))
 
 
 # Jobs.

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import tempfile
 import threading
 import venv
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from remote_ground import Cutter, Ground, processes, until
+from remote_ground import Cutter, Ground, processes, small_disk, until
 
 from vastnb.errors import CellError, InputError, NotRunningError, ReachError
 from vastnb.services.remote.cells import Prices
@@ -245,6 +246,46 @@ def test_a_frame_that_arrow_does_not_take_says_why(notebook: Notebook) -> None:
     assert caught.value.code == "not_carried"
 
 
+def test_on_a_full_disk_there_values_do_not_come_nor_go_and_leave_nothing_behind(own: Ground) -> None:
+    notebook, large = Notebook(own), os.urandom(600_000)
+    with small_disk(own.home / ".vastnb") as fill:
+        notebook.run("x = 1")
+        for how in ({"push": {"v": large}}, {"pull": ["w"]}):
+            with pytest.raises(CellError, match="No space left on device") as caught:
+                notebook.run("import os; w = os.urandom(600_000)", **how)
+            assert caught.value.code == "not_carried" and "machine's disk is full" in str(caught.value.hint)
+            assert not notebook.files and notebook.value("x") == 1
+        fill()
+        for how in ({"push": {"v": 1}}, {"pull": ["x"]}):
+            with pytest.raises(CellError, match="No space left on device"):
+                notebook.run("", **how)
+        notebook.run("print(x)")
+        assert notebook.printed == "1\n"
+        with pytest.raises(CellError, match=r"did not start: .*No space left on device"):
+            notebook.run("", kernel="other")
+        notebook.machine.end_kernel()
+
+
+def test_on_a_full_disk_here_a_cell_runs_on_and_no_value_comes(own: Ground, tmp_path: Path) -> None:
+    notebook = Notebook(own)
+    with small_disk(own.folder / "output") as fill:
+        fill()
+        ran = notebook.run("for i in range(30_000): print('line', i)\nx = 1", pull=["x"])
+        assert ran.values == {"x": 1} and ran.file is None
+        assert "cannot be kept on this computer: [Errno 28]" in notebook.printed
+        assert len(notebook.printed) < 120_000 and notebook.printed.endswith("line 29999\n")
+    with small_disk(tmp_path / "tmp") as fill, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+        for how in ({"push": {"v": os.urandom(600_000)}}, {"pull": ["w"]}):
+            with pytest.raises(CellError, match=r"this computer cannot keep it: .*No space left on device"):
+                notebook.run("import os; w = os.urandom(600_000)", **how)
+        fill()
+        with pytest.raises(CellError, match="this computer cannot keep it") as caught:
+            notebook.run("", pull=["x"])
+        assert caught.value.code == "not_carried" and str(tmp_path) in str(caught.value.hint)
+    assert notebook.value("x") == 1
+
+
 def test_names_that_are_none_are_refused(notebook: Notebook) -> None:
     with pytest.raises(InputError, match="expected a variable's name, got 'a;b'"):
         notebook.run("", pull=["a;b"])
@@ -425,7 +466,9 @@ def test_a_cell_runs_on_when_the_connection_breaks_and_is_reached_again(notebook
 def broken_at_random(notebook: Notebook, seed: int, most: int) -> None:
     """Cells with values both ways, while connections break: no cell runs twice, no value is cut short."""
     notebook.run("n = 0")
-    frame = pd.DataFrame({"a": np.arange(50_000)})
+    frame = pd.DataFrame(
+        {"a": np.random.default_rng(seed).integers(0, 1 << 40, 50_000)}
+    )  # large, also when it is packed
     done = 0
     with Cutter(notebook.ground, seed, most=most) as cutter:
         while cutter.cuts < most:
@@ -434,7 +477,7 @@ def broken_at_random(notebook: Notebook, seed: int, most: int) -> None:
                 ran = notebook.run(code, push={"frame": frame}, pull=["back"])
                 done += 1
                 pd.testing.assert_frame_equal(ran.values["back"], frame * done)
-    assert notebook.value("n") == done > 0
+    assert notebook.value("n") == done > 0 and not notebook.files
 
 
 def test_connections_break_at_random(notebook: Notebook) -> None:

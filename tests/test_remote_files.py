@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from remote_ground import Cutter, Ground
+from remote_ground import Cutter, Ground, small_disk
 
 from vastnb.errors import BudgetError, CopyError, InputError, NotFoundError, ReachError
 from vastnb.services.instances import renting
@@ -151,6 +151,30 @@ exit 11
     disk = f"machine {shared.machine.id}" if where == "there" else "this computer"
     assert str(caught.value).startswith(f"the disk of {disk} is full") and caught.value.code == "disk_full"
     assert caught.value.files == ("/x/y",)
+
+
+@pytest.mark.parametrize("way", ["put", "get"])
+def test_a_disk_that_is_really_full_gets_no_file_cut_short_and_goes_on_when_there_is_room(
+    shared: Ground, tmp_path: Path, way: str
+) -> None:
+    ours, theirs = tmp_path / f"from {way}", shared.home / f"full {way}"
+    source, to = (ours, theirs) if way == "put" else (theirs, ours)
+    filled(source, 7, files=30, size=60_000)
+
+    def copy() -> Copied:
+        if way == "put":
+            return shared.machine.put(f"{ours}/", f"{theirs.name}/")
+        return shared.machine.get(f"{theirs.name}/", f"{ours}/")
+
+    with small_disk(to):
+        with pytest.raises(CopyError, match=r"the disk of .* is full: .*No space left on device") as caught:
+            copy()
+        whole = tree(source)
+        came = {path: held for path, held in tree(to).items() if not path.startswith(".") and "/." not in path}
+    assert (caught.value.code, caught.value.retryable) == ("disk_full", False) and "make room" in str(caught.value.hint)
+    assert came.items() <= whole.items() and any(came.values())
+    copy()
+    assert tree(to) == whole
 
 
 def test_a_file_that_changes_all_the_time_is_told(shared: Ground, tmp_path: Path) -> None:

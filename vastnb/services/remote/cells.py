@@ -8,18 +8,20 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import re
 import shlex
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from vastnb.errors import CellError, InputError, ReachError
+from vastnb.errors import CellError, InputError
 from vastnb.services.remote.connection import Connection
 from vastnb.services.remote.failures import failed
 from vastnb.services.remote.kernels import Kernel, OnMessage
@@ -166,11 +168,11 @@ def _place(code: str, reply: Mapping[str, Any]) -> str:
 def _push(kernel: Kernel, name: str, value: Any, pickle: bool) -> int:
     """Send a value and give it its name; its size in bytes."""
     path = f"{_FOLDER.format(name=kernel.name)}/in-{name}"
-    with tempfile.TemporaryFile() as file:
+    with _room_here(kernel.connection, f"{name} is not pushed"), tempfile.TemporaryFile() as file:
         try:
             kind = pack(value, file, pickle=pickle)
         except (TypeError, ValueError, NotImplementedError) as error:
-            raise _not_carried(kernel, f"{name} is not pushed: {error}", error) from error
+            raise _not_carried(kernel.connection, f"{name} is not pushed: {error}", error) from error
         size, little = file.seek(0, os.SEEK_END), ""
         file.seek(0)
         if size <= LITTLE_BYTES:
@@ -178,8 +180,10 @@ def _push(kernel: Kernel, name: str, value: Any, pickle: bool) -> int:
         else:
             _send(kernel.connection, file, size, path)
     told = kernel.evaluate(f"receive({name!r}, globals(), {kind!r}, {path!r}, pickle={pickle}, little={little!r})")
+    if not little:
+        kernel.connection.run(f"rm -f {path}")
     if "problem" in told:
-        raise _not_carried(kernel, f"{name} arrived, and could not be read there: {told['problem']}")
+        raise _not_carried(kernel.connection, f"{name} arrived, and could not be read there: {told['problem']}")
     return size
 
 
@@ -187,29 +191,42 @@ def _pull(kernel: Kernel, name: str, pickle: bool) -> tuple[Any, int]:
     """A value of the machine, and its size in bytes."""
     told = kernel.evaluate(f"carry({name!r}, globals(), {_FOLDER.format(name=kernel.name)!r}, pickle={pickle})")
     if "problem" in told:
-        raise _not_carried(kernel, f"{name} is not pulled: {told['problem']}")
-    with tempfile.NamedTemporaryFile() as file:
+        raise _not_carried(kernel.connection, f"{name} is not pulled: {told['problem']}")
+    with _room_here(kernel.connection, f"{name} is not pulled"), tempfile.NamedTemporaryFile() as file:
         if "little" in told:
-            file.write(base64.b64decode(told["little"]))
-            file.flush()
+            Path(file.name).write_bytes(base64.b64decode(told["little"]))
         else:
             _fetch(kernel.connection, told["path"], told["size"], file.file)
             kernel.connection.run(f"rm -f {shlex.quote(told['path'])}")
         try:
             return unpack(told["kind"], file.name, pickle=pickle), told["size"]
-        except (TypeError, ValueError, NotImplementedError, ImportError) as error:
-            raise _not_carried(kernel, f"{name} was pulled, and could not be read here: {error}", error) from error
+        except (TypeError, ValueError, NotImplementedError, ImportError, OSError) as error:
+            raise _not_carried(
+                kernel.connection, f"{name} was pulled, and could not be read here: {error}", error
+            ) from error
 
 
-def _not_carried(kernel: Kernel, what: str, error: Exception | None = None) -> CellError:
+@contextmanager
+def _room_here(connection: Connection, what: str) -> Iterator[None]:
+    """Inside, an error of this computer's disk is said to be one."""
+    try:
+        yield
+    except OSError as error:
+        raise _not_carried(
+            connection, f"{what}: this computer cannot keep it: {error}", error, hint=f"make room in {tempfile.gettempdir()}"
+        ) from error  # fmt: skip
+
+
+def _not_carried(
+    connection: Connection, what: str, error: Exception | None = None, *, hint: str | None = None
+) -> CellError:
     hints = {
         "pyarrow": "pip install pyarrow",
         "pickle": "--pickle (pickle=True) carries it; a pickle from a machine can run code here",
+        "No space left": "the machine's disk is full: remove something there",
     }
-    hint = next((hint for word, hint in hints.items() if word in what), None)
-    return CellError(
-        what, code="not_carried", hint=hint, original=error, instance_id=kernel.connection.address.instance_id
-    )
+    hint = hint or next((hint for word, hint in hints.items() if word in what), None)
+    return CellError(what, code="not_carried", hint=hint, original=error, instance_id=connection.address.instance_id)
 
 
 def _send(connection: Connection, file: BinaryIO, size: int, path: str) -> None:
@@ -219,7 +236,10 @@ def _send(connection: Connection, file: BinaryIO, size: int, path: str) -> None:
     """
     for left in reversed(range(_TRIES)):
         file.seek(0)
-        script = f"cat >{path}.{left} && [ $(wc -c <{path}.{left}) -eq {size} ] && mv {path}.{left} {path}"
+        part = f"{path}.{left}"
+        script = (
+            f"cat >{part} && [ $(wc -c <{part}) -eq {size} ] && mv {part} {path}; code=$?; rm -f {part}; exit $code"
+        )
         if _moved(connection, script, left, stdin=file):
             return
 
@@ -227,19 +247,24 @@ def _send(connection: Connection, file: BinaryIO, size: int, path: str) -> None:
 def _fetch(connection: Connection, path: str, size: int, file: IO[bytes]) -> None:
     """Write a file of the machine to one of this computer; what is there already is not fetched again."""
     for left in reversed(range(_TRIES)):
-        file.seek(0, os.SEEK_END)
+        _require_room(file, size - file.seek(0, os.SEEK_END))
         if _moved(connection, f"tail -c +{file.tell() + 1} {shlex.quote(path)}", left, stdout=file):
             break
     file.seek(0, os.SEEK_END)
     if file.tell() != size:
-        raise CellError(
-            f"{file.tell():,} of {size:,} bytes arrived from machine {connection.address.instance_id}", code="not_carried",
-            instance_id=connection.address.instance_id, hint="is the disk full?",
-        )  # fmt: skip
+        number = connection.address.instance_id
+        raise _not_carried(connection, f"{file.tell():,} of {size:,} bytes arrived from machine {number}")
+
+
+def _require_room(file: IO[bytes], size: int) -> None:
+    """Raise if a disk of this computer is full: ssh, which writes there, only says that its connection is lost."""
+    disk = os.fstatvfs(file.fileno())
+    if disk.f_bavail * disk.f_frsize < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _moved(connection: Connection, script: str, tries_left: int, **ends: Any) -> bool:
-    """Whether the bytes went; a connection that breaks for the last time is an error, and so is a full disk."""
+    """Whether the bytes went; a connection that breaks for the last time is an error, and so is a full disk there."""
     process = connection.stream(script, stderr=subprocess.PIPE, **ends)
     try:
         _, said = process.communicate()
@@ -253,7 +278,5 @@ def _moved(connection: Connection, script: str, tries_left: int, **ends: Any) ->
         if failure.retryable and tries_left:
             return False
         raise failure
-    words = said.decode(errors="replace").strip()
-    raise ReachError(
-        f"machine {connection.address.instance_id}: {words}", code="lost", instance_id=connection.address.instance_id
-    )
+    number = connection.address.instance_id
+    raise _not_carried(connection, f"machine {number}: {said.decode(errors='replace').strip()}")

@@ -7,7 +7,7 @@ import re
 from vastnb.errors import ReachError
 from vastnb.services.remote.address import Address
 
-__all__ = ["failed", "failure_of", "no_program"]
+__all__ = ["failed", "failure_of", "is_full", "no_program"]
 
 _SSH_FAILED = 255
 _MEANINGS: tuple[tuple[str, str, str, str | None], ...] = (
@@ -53,6 +53,11 @@ def _meaning(said: str) -> tuple[str, str, str | None]:
         if re.search(pattern, said):
             return code, meaning, hint
     return "lost", "was reached, and the connection was lost", "run it again: it goes on where it was"
+
+
+def is_full(said: str) -> bool:
+    """Whether a program says that there is no room for what it writes."""
+    return re.search(r"No space left|quota exceeded", said) is not None
 
 
 def no_program(name: str) -> ReachError:

@@ -23,6 +23,7 @@ from typing import Literal, NamedTuple, NoReturn
 
 from vastnb.errors import CopyError, InputError
 from vastnb.services.remote.connection import Connection, require
+from vastnb.services.remote.failures import is_full
 
 __all__ = ["Copied", "Copy", "Moving", "Way"]
 
@@ -215,7 +216,7 @@ class Copy:
                 return told
             if has_moved:
                 heard_at = time.monotonic()
-            is_broken = (code in _BROKEN or code < 0) and b"No space left" not in said
+            is_broken = (code in _BROKEN or code < 0) and not is_full(said.decode(errors="replace"))
             if not is_broken or time.monotonic() - heard_at > self._connection.patience_s:
                 self._fail(code, said)
 
@@ -260,11 +261,12 @@ class Copy:
             line.removeprefix("rsync: ") for line in text.splitlines() if line and not line.startswith("rsync error")
         ]
         number, first = self._connection.address.instance_id, lines[0] if lines else f"rsync ended with status {code}"
-        if "No space left" in text:
+        if is_full(text):
             where = f"machine {number}" if self.way == "put" else "this computer"
             raise CopyError(
-                f"the disk of {where} is full: {first}", code="disk_full", instance_id=number, files=_files_in(text)
-            )
+                f"the disk of {where} is full: {first}", code="disk_full", instance_id=number, files=_files_in(text),
+                hint="make room, and run it again: it goes on where it was",
+            )  # fmt: skip
         if code == _NOT_FOUND or "command not found" in text or "rsync: not found" in text:
             raise CopyError(
                 f"there is no rsync on machine {number}", code="no_program", instance_id=number,

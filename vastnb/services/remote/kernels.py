@@ -19,6 +19,7 @@ from typing import Any, Self
 from vastnb.errors import CellError, ReachError
 from vastnb.services.remote import pythons
 from vastnb.services.remote.connection import Connection, Done
+from vastnb.services.remote.failures import is_full
 from vastnb.services.remote.line import Line
 
 __all__ = ["Kernel", "OnMessage"]
@@ -240,7 +241,9 @@ class Kernel:
                 f"its Python was started from {said}, and not from {asked}", code="no_python",
                 hint="--kernel NAME starts another one beside it; --end-kernel ends it, with what it holds",
             )  # fmt: skip
-        return self._error(f"its Python did not start: {_last(done.stderr)}", code="kernel_gone")
+        last = _last(done.stderr)
+        hint = "its disk is full: remove something there" if is_full(last) else None
+        return self._error(f"its Python did not start: {last}", code="kernel_gone", hint=hint)
 
     def _reach_again(self) -> None:
         give_up_at = time.monotonic() + self.connection.patience_s

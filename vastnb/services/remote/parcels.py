@@ -8,6 +8,7 @@ pickle is asked for.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import sys
@@ -84,6 +85,7 @@ def carry(name: str, names: dict[str, Any], folder: str, *, pickle: bool) -> str
             little = base64.b64encode(file.read()).decode()
         os.remove(path)  # noqa: PTH107
     except Exception as error:  # noqa: BLE001 a value is the user's: it may raise anything while it is written
+        _remove(path)
         return json.dumps({"problem": str(error) or type(error).__name__})
     return json.dumps({"kind": kind, "size": size, "little": little})
 
@@ -96,10 +98,17 @@ def receive(name: str, names: dict[str, Any], kind: str, path: str, *, pickle: b
             with open(path, "wb") as file:  # noqa: PTH123
                 file.write(base64.b64decode(little))
         names[name] = unpack(kind, path, pickle=pickle)
-        os.remove(path)  # noqa: PTH107
     except Exception as error:  # noqa: BLE001 as above
         return json.dumps({"problem": str(error) or type(error).__name__})
+    finally:
+        if little:  # of another it may be told again, and who sent it removes it
+            _remove(path)
     return "{}"
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.remove(path)  # noqa: PTH107
 
 
 def watch(shell: Any) -> str:

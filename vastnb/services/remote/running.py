@@ -162,6 +162,8 @@ def follow(
     except KeyboardInterrupt as stop:
         stop.add_note(_left(connection, token, is_detached))
         raise
+    finally:
+        following.drop()
     if ended is None:
         words = _left(connection, token, is_detached)
         raise WaitTimeoutError(
@@ -196,7 +198,13 @@ class _Following:
         self._connection, self._token, self._begin, self._is_detached = connection, token, begin, is_detached
         self._tell = on_output or (lambda _stream, _text: None)
         self._spools = {"o": Spool(spools / f"{token}.out"), "e": Spool(spools / f"{token}.err")}
+        self._kept: list[tuple[str, Path | None]] = []
         self._heard_at = time.monotonic()
+
+    def drop(self) -> None:
+        """Let go of the files."""
+        for spool in self._spools.values():
+            spool.drop()
 
     def until(self, deadline: float | None) -> str | None:
         """How it ended; None at the deadline."""
@@ -210,6 +218,7 @@ class _Following:
                 try:
                     ended = self._read(channel, deadline)
                     if ended is not None:
+                        self._keep()
                         return self._taken(channel, ended)
                     if deadline is not None and time.monotonic() >= deadline:
                         return None
@@ -241,12 +250,22 @@ class _Following:
         try:
             text = self._spools[kind].write(part)
         except OSError as error:
-            raise StateError(
-                f"what a command on machine {self._connection.address.instance_id} prints cannot be kept here: {error}",
-                original=error, hint=f"it goes on there: job({self._token!r})",
-            ) from error  # fmt: skip
+            raise self._unkept(error) from error
         if text:
             self._tell("stdout" if kind == "o" else "stderr", text)
+
+    def _keep(self) -> None:
+        """Write to the end what it printed, before the machine forgets that."""
+        try:
+            self._kept = [spool.close() for spool in self._spools.values()]
+        except OSError as error:
+            raise self._unkept(error) from error
+
+    def _unkept(self, error: OSError) -> StateError:
+        return StateError(
+            f"what a command on machine {self._connection.address.instance_id} prints cannot be kept here: {error}",
+            original=error, hint=f"make room; the machine has it: job({self._token!r}).wait()",
+        )  # fmt: skip
 
     def _taken(self, channel: subprocess.Popen[bytes], ended: str) -> str:
         """Let the machine forget the job."""
@@ -280,8 +299,7 @@ class _Following:
 
     def ran(self, ended: str, seconds: float) -> Ran:
         """What came of it."""
-        stdout, stdout_file = self._spools["o"].close()
-        stderr, stderr_file = self._spools["e"].close()
+        (stdout, stdout_file), (stderr, stderr_file) = self._kept
         code = ended.split(maxsplit=1)[0]
         if not code.isdecimal():
             raise ReachError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 from pathlib import Path
 from typing import BinaryIO
@@ -55,6 +56,12 @@ class Spool:
             return self._kept.decode(), None
         self._file.close()
         return self._outline(), self._path
+
+    def drop(self) -> None:
+        """Let go of the file, if there is one; nothing was asked of it yet."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def _outline(self) -> str:
         with self._path.open("rb") as whole:
