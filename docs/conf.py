@@ -44,3 +44,12 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "show_toc_level": 2,
 }
+
+
+def setup(app):
+    """Links to tutorials lead to the files of the repository; on the site, to its copies of them."""
+    app.connect("source-read", to_copies)
+
+
+def to_copies(_app, _page, source):
+    source[0] = source[0].replace("](../notebooks/", "](notebooks/")

@@ -7,6 +7,7 @@ page says "idle" while the kernel is still connecting and a Run All clicked then
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -17,6 +18,8 @@ import time
 import urllib.request
 from pathlib import Path
 from typing import Any, Self
+
+from PIL import Image, ImageChops, ImageOps
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 CHROMIUM_ARGS = [
@@ -39,6 +42,14 @@ ALL_RUN = """() => { const nb = window.jupyterapp.shell.currentWidget; if (!nb?.
     const cells = nb.content.widgets.filter(c => c.model.type === 'code' && c.model.sharedModel.getSource().trim());
     const busy = cells.some(c => c.node.querySelector('.jp-InputPrompt').textContent.includes('*'));
     return cells.every(c => c.model.executionCount) && !busy && nb.sessionContext.session?.kernel?.status === 'idle'; }"""
+
+MARGIN = 12
+"""Pixels around what a close-up shows."""
+
+SEAM = 24
+"""How far a colour may be from the ground, of 255, and still be where a border falls between two pixels."""
+
+ROOT = Path(__file__).parents[2]
 
 
 class Lab:
@@ -157,11 +168,17 @@ def errors(page: Any) -> list[str]:
     return found
 
 
+def pictures() -> Path | None:
+    """The folder that VASTNB_TEST_PICTURES names, seen from the repository: each test has a working folder of its own."""
+    named = os.environ.get("VASTNB_TEST_PICTURES")
+    return ROOT / named if named else None
+
+
 def picture(
     page: Any, name: str, *, cells: tuple[int, int] | None = None, clip: dict[str, float] | None = None
 ) -> None:
     """Keep a screenshot where VASTNB_TEST_PICTURES says, for the documentation: the page, some cells, or a part of it."""
-    folder = os.environ.get("VASTNB_TEST_PICTURES")
+    folder = pictures()
     if not folder:
         return
     page.evaluate(
@@ -175,15 +192,38 @@ def picture(
             "width": boxes[0]["width"],
             "height": boxes[1]["y"] - boxes[0]["y"],
         }
-    page.screenshot(path=str(Path(folder) / name), clip=clip)
+    page.screenshot(path=str(folder / name), clip=clip)
+
+
+def close_up(page: Any, cell: str, name: str) -> None:
+    """Keep a picture of the cell whose source holds `cell` and of what it shows, without what it printed: that may name folders."""
+    panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+    code = panel.locator(".jp-CodeCell").filter(has=page.locator(".jp-InputArea", has_text=cell))
+    assert code.locator(".jp-OutputArea-output").count() > 0
+    folder = pictures()
+    if folder:
+        code.evaluate("cell => cell.scrollIntoView({block: 'center', behavior: 'instant'})")
+        code.locator(".jp-OutputArea-child").filter(has=page.locator("[data-mime-type$='stdout']")).evaluate_all(
+            "printed => printed.forEach(child => child.remove())"
+        )
+        trimmed(code.screenshot()).save(folder / name, optimize=True)
+
+
+def trimmed(shot: bytes) -> Image.Image:
+    """A screenshot without the empty ground around what is in it, and without the pale seams at its edges."""
+    whole = ImageOps.crop(Image.open(io.BytesIO(shot)).convert("RGB"), 1)
+    ground = whole.getpixel((0, 0))
+    apart = ImageChops.difference(whole, Image.new("RGB", whole.size, ground)).convert("L")
+    held = whole.crop(apart.point(lambda step: 255 * (step > SEAM)).getbbox())
+    return ImageOps.expand(held, MARGIN, ground).quantize(128, dither=Image.Dither.NONE)
 
 
 def portrait(page: Any, widget: str, name: str, *themes: str) -> None:
     """Keep pictures of a widget for the documentation, light and dark, if VASTNB_TEST_PICTURES names a folder."""
-    folder = os.environ.get("VASTNB_TEST_PICTURES")
+    folder = pictures()
     for theme in (themes or ("light", "dark")) if folder else ():
         _change_theme(page, theme)
-        page.locator(widget).first.screenshot(path=str(Path(str(folder)) / f"{name}-{theme}.png"))
+        page.locator(widget).first.screenshot(path=str(folder / f"{name}-{theme}.png"))
     if folder:
         _change_theme(page, "light")
 
