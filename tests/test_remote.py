@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -394,6 +395,14 @@ def test_without_ssh_the_error_says_what_to_install(shared: Ground, monkeypatch:
     assert caught.value.code == "no_program" and "apt-get install openssh-client" in str(caught.value.hint)
 
 
+def test_without_ssh_all_that_needs_none_works(there: Any, kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    machine = launch_on(kernel, there.offers(kernel), name="a", max_hours=2).wait()
+    assert machine.logs(tail=5) and machine.ssh_command.startswith("ssh -")
+    assert machine.stop().state != machine.start().wait().state == "running"
+    assert machine.destroy().is_final
+
+
 def test_a_machine_that_does_not_run_is_not_waited_for(own: Ground) -> None:
     other = own.again()
     other.stop()
@@ -407,12 +416,31 @@ def test_a_machine_that_does_not_run_is_not_waited_for(own: Ground) -> None:
     own.machine.wait()
 
 
-def test_a_machine_that_somebody_else_ended_is_gone_and_not_waited_for(own: Ground) -> None:
-    own.machine.run("true")
-    own.again().destroy()
-    own.machines.settle()
+def test_a_machine_that_somebody_else_ends_is_gone_and_not_waited_for(own: Ground) -> None:
+    def end(_stream: str, _text: str) -> None:
+        own.again().destroy()
+        own.machines.settle()
+
+    with pytest.raises(NotFoundError, match="is gone"):
+        own.machine.run("echo up; sleep 600", on_output=end)
     with pytest.raises(NotFoundError, match="is gone"):
         own.machine.run("true")
+
+
+def test_two_kernels_work_on_one_machine_at_once(shared: Ground, tmp_path: Path) -> None:
+    data = os.urandom(3_000_000)
+    (tmp_path / "common").write_bytes(data)
+
+    def work(number: int, machine: Any) -> tuple[str, int]:
+        told = "".join(machine.run(f"for n in 1 2 3; do echo {number}.$n; sleep 0.05; done").stdout for _ in range(5))
+        machine.put(tmp_path / "common", "at once/", on_progress=lambda _: None)
+        return told, machine.get("at once/", tmp_path / f"back {number}/", on_progress=lambda _: None).files
+
+    with ThreadPoolExecutor(2) as pool:
+        told = [pool.submit(work, number, shared.again()) for number in range(2)]
+    assert [job.result() for job in told] == [(f"{n}.1\n{n}.2\n{n}.3\n" * 5, 1) for n in range(2)]
+    assert {path.read_bytes() for path in tmp_path.rglob("common")} == {data}
+    assert [path.name for path in (shared.home / "at once").iterdir()] == ["common"]
 
 
 def test_machines_of_a_sandbox_where_nothing_runs_are_never_looked_for_elsewhere(there: Any, kernel: Any) -> None:

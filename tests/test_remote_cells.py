@@ -11,6 +11,7 @@ import tempfile
 import threading
 import venv
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ import pandas as pd
 import pytest
 from remote_ground import Cutter, Ground, processes, small_disk, until
 
-from vastnb.errors import CellError, InputError, NotRunningError, ReachError
+from vastnb.errors import CellError, InputError, NotFoundError, NotRunningError, ReachError
 from vastnb.services.remote.cells import Prices
 from vastnb.services.remote.screen import Screen
 
@@ -461,6 +462,53 @@ def test_a_cell_runs_on_when_the_connection_breaks_and_is_reached_again(notebook
     assert "The connection was lost. The cell runs on" in notebook.printed
     assert "what it showed meanwhile is lost" in notebook.printed
     assert notebook.value("n") == 1
+
+
+def test_another_host_key_between_two_cells_is_an_error_and_the_cell_does_not_run(own: Ground) -> None:
+    notebook = Notebook(own)
+    notebook.run("x = 1")
+    notebook.machine.stop()
+    own.machines.settle()
+    (own.disk.parent / "sshd" / "host_key").unlink()
+    notebook.machine.start().wait()
+    with pytest.raises(ReachError, match="another host key") as caught:
+        notebook.run("open('ran', 'w')")
+    assert caught.value.code == "host_key" and not (own.home / "ran").exists()
+    notebook.machine.connect().forget_host_key()
+    notebook.run("print('in')")
+    assert notebook.printed.endswith("in\n")
+
+
+def test_a_machine_that_ends_while_a_cell_runs_is_gone(own: Ground) -> None:
+    notebook = Notebook(own)
+    notebook.run("import time")
+
+    def end(kind: str, _content: dict[str, Any]) -> None:
+        if kind == "stream" and own.yard.machines:
+            own.again().destroy()
+            own.machines.settle()
+
+    with pytest.raises(NotFoundError, match="is gone"):
+        notebook.run("print('begun')\ntime.sleep(600)", on_message=end)
+    with pytest.raises(NotFoundError, match="is gone"):
+        notebook.run("1")
+
+
+def test_two_notebooks_share_a_python_one_cell_after_the_other(shared: Ground) -> None:
+    one, two = (Notebook(shared, kernel="both") for _ in range(2))
+    one.run("import time\nn = 0")
+
+    def counted(notebook: Notebook) -> list[str]:
+        told = []
+        for _ in range(2):
+            notebook.run("m = n; time.sleep(0.1); n = m + 1; print(n)")
+            told.append(notebook.printed[-2:])
+        return told
+
+    with ThreadPoolExecutor(2) as pool:
+        told = [printed for printeds in pool.map(counted, (one, two)) for printed in printeds]
+    assert sorted(told) == ["1\n", "2\n", "3\n", "4\n"] and two.value("n") == 4
+    one.machine.end_kernel("both")
 
 
 def broken_at_random(notebook: Notebook, seed: int, most: int) -> None:

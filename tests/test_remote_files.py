@@ -199,6 +199,39 @@ def test_without_rsync_here_the_error_says_what_to_install(shared: Ground, tmp_p
     assert caught.value.code == "no_program" and "apt-get install rsync" in str(caught.value.hint)
 
 
+def test_without_rsync_there_the_error_says_how_to_put_it_there(own: Ground, tmp_path: Path) -> None:
+    session = own.disk.parent / "sshd" / "session"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "mkdir").symlink_to(str(shutil.which("mkdir")))
+    session.write_text(session.read_text().replace(' "$@"\n', f' PATH="{tmp_path}/bin" "$@"\n'))
+    (tmp_path / "f").touch()
+    with pytest.raises(CopyError, match=f"there is no rsync on machine {own.machine.id}") as caught:
+        own.machine.put(tmp_path / "f")
+    assert caught.value.code == "no_program" and "apt-get install -y rsync" in str(caught.value.hint)
+
+
+def test_a_file_that_goes_while_it_is_copied_is_told(shared: Ground, tmp_path: Path) -> None:
+    source = filled(tmp_path / "going", 4, files=40, size=2_000_000)
+
+    def remove(moving: Moving) -> None:
+        for last in sorted(source.rglob("*.bin"))[-1:]:
+            last.unlink()
+
+    copied = shared.machine.put(source, "gone/", on_progress=remove)
+    assert copied.changed and "changed while they were copied" in repr(copied)
+
+
+def test_a_machine_that_ends_while_files_go_there_is_gone(own: Ground, tmp_path: Path) -> None:
+    def end(moving: Moving) -> None:
+        if not moving.is_last:
+            own.again().destroy()
+            own.machines.settle()
+
+    (tmp_path / "f").write_bytes(os.urandom(1_000_000))
+    with pytest.raises(NotFoundError, match="is gone"):
+        own.machine.put(tmp_path / "f", on_progress=end)
+
+
 # Connections that break.
 
 
