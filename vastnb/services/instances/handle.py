@@ -318,9 +318,9 @@ class Instance(Celling, Keeping):
         self._require_ours(force)
         if fetch is not None:
             self._bring_home(fetch, to)
+        self._note(note=DESTROYED)
         problem: Exception | None = None
         for seconds in _LOOKS_S:
-        self._note(note=DESTROYED)
             if seconds:
                 self._fleet.pause(seconds)
             try:
