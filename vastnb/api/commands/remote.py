@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from vastnb.api.cells import machine_of, run_cell
 from vastnb.api.commands.model import Command, Door, Text, arg
@@ -13,8 +13,6 @@ from vastnb.errors import CommandError
 __all__ = ["REMOTE_COMMANDS"]
 
 _MACHINE = arg("machine", help="its name or number")
-_CHECKSUM = arg("--checksum", action="store_true", help="compare what files hold, not only their sizes and times")
-_OVER = arg("--over-max-usd", action="store_true", help="although the traffic costs more than max_usd leaves for it")
 
 
 def _named(machine: str) -> Any:
@@ -78,12 +76,28 @@ def _logs(args: argparse.Namespace, door: Door) -> Any:
     return _named(args.machine).logs(tail=args.tail, follow=args.follow, grep=args.grep, daemon=args.daemon)
 
 
-def _put(args: argparse.Namespace, door: Door) -> Any:
-    return _named(args.machine).put(args.source, args.to, checksum=args.checksum, over_max_usd=args.over_max_usd)
+def _copying(way: Literal["put", "get"], source: str, to: str, example: str, details: str) -> Command:
+    """The word that copies one way; `source` and `to` say where its ends are."""
 
+    def copy(args: argparse.Namespace, door: Door) -> Any:
+        act = getattr(_named(args.machine), way)
+        return act(args.source, args.to, checksum=args.checksum, over_max_usd=args.over_max_usd)
 
-def _get(args: argparse.Namespace, door: Door) -> Any:
-    return _named(args.machine).get(args.source, args.to, checksum=args.checksum, over_max_usd=args.over_max_usd)
+    return Command(
+        way,
+        f"copy files {'to' if way == 'put' else 'from'} a machine; size and price are said first",
+        copy,
+        (
+            _MACHINE,
+            arg("source", help=f"a file or folder {source}; with a slash at its end, what is in the folder"),
+            arg("to", nargs="?", default=".", help=f"where {to}; with a slash at its end a folder, which is made"),
+            arg("--checksum", action="store_true", help="compare what files hold, not only their sizes and times"),
+            arg("--over-max-usd", action="store_true", help="although the traffic costs more than max_usd leaves for it"),
+        ),
+        f"vastnb.Instance.{way}",
+        (example,),
+        details,
+    )  # fmt: skip
 
 
 def _ssh(args: argparse.Namespace, door: Door) -> Any:
@@ -140,34 +154,12 @@ REMOTE_COMMANDS: tuple[Command, ...] = (
         "vastnb.Instance.jobs",
         ("%vast jobs lora-7b",),
     ),
-    Command(
-        "put",
-        "copy files to a machine; size and price are said first",
-        _put,
-        (
-            _MACHINE,
-            arg("source", help="a file or folder here; with a slash at its end, what is in the folder"),
-            arg("to", nargs="?", default=".", help="where there, without it the home; with a slash at its end a folder, which is made"),
-            _CHECKSUM,
-            _OVER,
-        ),
-        "vastnb.Instance.put",
-        ("%vast put lora-7b ./ work/",),
+    _copying(
+        "put", "here", "there, without it the home", "%vast put lora-7b ./ work/",
         "What is there already, and the same, is not copied again. If the connection breaks it goes on where it was.",
     ),
-    Command(
-        "get",
-        "copy files from a machine; size and price are said first",
-        _get,
-        (
-            _MACHINE,
-            arg("source", help="a file or folder there; with a slash at its end, what is in the folder"),
-            arg("to", nargs="?", default=".", help="where here, without it this folder; with a slash at its end a folder, which is made"),
-            _CHECKSUM,
-            _OVER,
-        ),
-        "vastnb.Instance.get",
-        ("%vast get lora-7b work/ results/",),
+    _copying(
+        "get", "there", "here, without it this folder", "%vast get lora-7b work/ results/",
         "The files of a machine end with it: %vast destroy lora-7b --fetch /workspace/out brings them home first.",
     ),
     Command(

@@ -281,21 +281,21 @@ class Copy:
 
 def _remote(path: str | Path) -> str:
     """A path on a machine; from its home on, if it does not begin with a slash."""
-    text = str(path)
-    if not text or "\0" in text:
-        raise InputError(f"expected a path on the machine, got {text!r}")
-    if _WINDOWS.match(text):
-        raise InputError(f"a path on the machine is like /workspace/data, got {text}")
+    text = _checked(path, "on the machine", "/workspace/data")
     return text.removeprefix("~/") if text.startswith("~/") else "." if text == "~" else text
 
 
 def _local(path: str | Path) -> Path:
+    return Path(_checked(path, "on this computer", "/mnt/c/data")).expanduser()
+
+
+def _checked(path: str | Path, where: str, example: str) -> str:
     text = str(path)
     if not text or "\0" in text:
-        raise InputError(f"expected a path on this computer, got {text!r}")
+        raise InputError(f"expected a path {where}, got {text!r}")
     if _WINDOWS.match(text):
-        raise InputError(f"a path on this computer is like /mnt/c/data here, got {text}")
-    return Path(text).expanduser()
+        raise InputError(f"a path {where} is like {example}, got {text}")
+    return text
 
 
 def _as_written(path: Path, written: str | Path) -> str:
