@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from remote_ground import require_programs
 
 from . import lab as driving
 
@@ -56,6 +57,14 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+def run_and_check(page: Any) -> None:
+    """Run the notebook in front from top to bottom; its last cell checks it."""
+    driving.run_all(page)
+
+    shown = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea-output", has_text="All as it should be.")
+    assert shown.count() == 1
+
+
 def test_binder_takes_a_python_that_the_package_supports() -> None:
     least = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["requires-python"].removeprefix(">=")
 
@@ -64,9 +73,10 @@ def test_binder_takes_a_python_that_the_package_supports() -> None:
 
 
 @pytest.mark.campaign
-def test_what_binder_builds_opens_on_notebook_01_and_runs_it(
+def test_what_binder_builds_opens_on_notebook_01_and_runs_the_first_and_the_last(
     new_page: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    require_programs()  # apt.txt brings them there
     repo, environment, pip = tmp_path / "repo", tmp_path / "environment", [tmp_path / "environment/bin/pip", "-q"]
     repo.mkdir()
     subprocess.run(f"git archive HEAD | tar -x -C {repo}", shell=True, cwd=ROOT, check=True)
@@ -85,10 +95,11 @@ def test_what_binder_builds_opens_on_notebook_01_and_runs_it(
         page.goto(f"{lab.url}?token={lab.token}", wait_until="domcontentloaded")
         page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook").wait_for(timeout=60_000)
         page.wait_for_function(driving.KERNEL_READY, timeout=60_000, polling=50)
-        driving.run_all(page)
-
         assert page.url.endswith("/lab/tree/notebooks/01-search-the-market.ipynb")
-        assert page.locator(".jp-OutputArea-output", has_text="All as it should be.").count() == 1
+        run_and_check(page)
+        driving.open_notebook(page, "notebooks/07-train-somewhere-else.ipynb")
+        run_and_check(page)
+
         assert (page.wishes, page.dialogs) == ([], [])
         page.context.close()
     assert [pin for pin in base if pin.replace("_", "-") not in kept.replace("_", "-")] == []
