@@ -311,6 +311,20 @@ def test_a_machine_of_the_console_is_ended_only_after_that_was_said(
     assert there.machines == []
 
 
+def test_the_list_and_the_audit_say_of_a_machine_what_the_panel_says(
+    there: Yard, kernel: Fleet, panel: vastnb.FleetPanel
+) -> None:
+    machine = rented(there, kernel)
+    there.sandbox.outbid(machine.id)
+    there.pause(60)
+    said(panel, do="look")
+
+    words = [words for _, words in panel._rows[0]["warnings"]]
+    assert len(words) == 2
+    assert vastnb.instances(client=kernel.client).note.tolist() == ["; ".join(words)]
+    assert vastnb.audit(client=kernel.client).why.tolist() == ["; ".join(words)]
+
+
 def test_rows_stay_when_the_service_is_down_and_look_raises(
     there: Yard, kernel: Fleet, panel: vastnb.FleetPanel
 ) -> None:

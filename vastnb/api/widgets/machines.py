@@ -11,6 +11,7 @@ from typing import Any
 
 from vastnb.api.widgets.panel import Snapshot
 from vastnb.services.glances import Glance, SeenMachine
+from vastnb.services.instances.remarks import IDLE, Facts, remarks, timespan
 from vastnb.vast.render import frame_html, frame_text, source_of
 from vastnb.vast.types.frames import frame_of
 from vastnb.vast.types.kinds import KINDS
@@ -19,17 +20,9 @@ __all__ = ["ORDERS", "asked_first", "row_of", "snapshot", "told"]
 
 ORDERS = {"stop": "Stop", "start": "Start", "extend": "Extend", "bid": "Bid again", "destroy": "Destroy"}
 """What can be asked of a machine, and the word on its button."""
-_WORKING = ("provisioning", "loading", "running", "stopping", "exited", "unknown")
-"""Phases in which GPUs may be billed."""
-_WAITING = ("stopped", "outbid", "queued")
-"""Phases in which only the disk is billed."""
-_IDLE, _IDLE_MIN = 0.05, 10
 _JOINED_MIN = 2
 """Minutes without a look that a line still bridges."""
 _SPAN_MIN, _HEIGHT = 60, 16
-_STUCK_S = 900.0
-_NEARLY_FULL = 0.9
-_SOON_S = 86_400.0
 _OVERBID = 1.02
 
 
@@ -55,7 +48,7 @@ def row_of(machine: SeenMachine, glance: Glance) -> dict[str, Any]:
         "gpu": _gpu(machine),
         "disk": _disk(machine),
         "full": _share(machine),
-        "age": f"{_lasting(glance.at - machine.started_at)} old" if machine.started_at else "",
+        "age": f"{timespan(glance.at - machine.started_at)} old" if machine.started_at else "",
         "usd_per_hour": _price(machine.usd_per_hour),
         "usd": _so_far(machine, glance),
         "left": _left(machine, glance.at),
@@ -210,7 +203,7 @@ def _left(machine: SeenMachine, now: float) -> str:
     last = _last(machine)
     if last is None or machine.gone_at is not None:
         return ""
-    return f"{_lasting(last - now)} left" if last > now else "over"
+    return f"{timespan(last - now)} left" if last > now else "over"
 
 
 def _ends(machine: SeenMachine) -> str:
@@ -228,45 +221,15 @@ def _warnings(machine: SeenMachine, now: float) -> Iterator[tuple[str, str]]:
     if machine.gone_at is not None:
         yield "note", "no longer listed; nothing is billed"
         return
-    yield from _of_state(machine, now)
-    if machine.phase == "running" and (minutes := _idle_min(machine.uses, now)) >= _IDLE_MIN:
-        yield "warn", f"GPU under {_IDLE:.0%} for {minutes} min"
-    if (share := _share(machine)) is not None and share >= _NEARLY_FULL:
-        yield "warn", f"disk {share:.0%} full"
-    yield from _of_end(machine, now)
-    if not machine.ours:
-        yield "note", "not made by vastnb"
-
-
-def _of_state(machine: SeenMachine, now: float) -> Iterator[tuple[str, str]]:
-    said = f": {machine.message}" if machine.message else ""
-    age = now - (machine.started_at or now)
-    if machine.phase == "outbid":
-        yield "bad", f"somebody bids more: ${machine.min_bid_usd_per_hour or 0:.3f}/h would do now"
-    elif machine.phase in ("exited", "failed"):
-        yield "bad", f"it will not run by itself{said}"
-    elif machine.phase in ("unknown", "offline"):
-        yield "bad", "its host is not heard of; it will not run by itself"
-    elif machine.phase in ("provisioning", "loading") and age > _STUCK_S:
-        yield "bad", f"stuck: loading for {_lasting(age)}{said}"
-    if machine.phase in _WAITING and machine.disk_usd_per_hour:
-        yield "warn", f"its disk costs {_usd(machine.disk_usd_per_hour * 24)} a day"
-
-
-def _of_end(machine: SeenMachine, now: float) -> Iterator[tuple[str, str]]:
-    if machine.ends_at is not None and machine.ends_at < now:
-        yield "bad", "it should have ended itself"
-    if machine.ends_at is None and machine.phase in _WORKING:
-        yield "warn", "nothing ends it"
-    if machine.host_ends_at is not None and 0 < machine.host_ends_at - now < _SOON_S:
-        yield "warn", f"its host takes it back in {_lasting(machine.host_ends_at - now)}"
+    same = {name: getattr(machine, name) for name in Facts._fields if name not in ("now", "idle_min")}
+    yield from remarks(Facts(**same, now=now, idle_min=_idle_min(machine.uses, now)))
 
 
 def _idle_min(uses: tuple[tuple[int, float], ...], now: float) -> int:
     """For how many minutes up to now its GPUs were seen idle, without a gap."""
     last = first = int(now // 60)
     for at, use in reversed(uses):
-        if use >= _IDLE or first - at > _JOINED_MIN:
+        if use >= IDLE or first - at > _JOINED_MIN:
             break
         first = at
     return last - first
@@ -368,19 +331,9 @@ def _sums(here: list[SeenMachine], glance: Glance) -> list[str]:
     )
     costs = f"${hourly:,.3f} an hour, {_usd(hourly * 24)} a day" if hourly else "nothing costs" if not unknown else ""
     costs = ", ".join(filter(None, (costs, f"{unknown} of unknown price" if unknown else "")))
-    lasts = f", lasts {_lasting(balance / hourly * 3600)}" if balance is not None and hourly > 0 and balance > 0 else ""
+    lasts = f", lasts {timespan(balance / hourly * 3600)}" if balance is not None and hourly > 0 and balance > 0 else ""
     left = "balance not known" if balance is None else f"balance {_usd(balance)}{lasts}"
     return [f"{len(here)} machine{'s' if len(here) > 1 else ''}", costs, left] if here else ["no machines", left]
-
-
-def _lasting(seconds: float) -> str:
-    minutes = int(max(0.0, seconds) // 60)
-    days, hours = divmod(minutes // 60, 24)
-    if days >= 100:
-        return f"{days:,} d"
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes % 60:02d} min" if hours else f"{minutes} min"
 
 
 def _moment(seconds: float) -> str:

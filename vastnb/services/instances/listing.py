@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from vastnb.services.instances.fleet import Fleet, Sight, fleet_of, ssh_command
+from vastnb.services.instances.remarks import Facts, facts_of, remarks
 from vastnb.services.instances.spending import usd_per_hour_now
 from vastnb.services.instances.states import Phase, phase_of
 from vastnb.services.journal import Rental
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["audit", "instances"]
 
-_IDLE = 0.03
-_STUCK_S = 900.0
-_DISK_NEARLY_FULL = 0.9
 _HOURS_A_MONTH = 720
 
 
@@ -121,7 +119,7 @@ def _row(fleet: Fleet, record: InstanceRecord, rental: Rental | None, sight: Sig
         "state": phase,
         "usd_per_hour": usd_per_hour_now(record, phase),
         "ends_at": _moment(rental.ends_at if rental is not None else None),
-        "note": "; ".join(_remarks(record, phase, sight.now)),
+        "note": _said(facts_of(record, rental, phase, sight.now), with_end=False),
         "ours": rental is not None,
         "rental": "bid" if record.is_bid else "on-demand",
         "status_msg": plain(record.status_msg or ""),
@@ -132,36 +130,14 @@ def _row(fleet: Fleet, record: InstanceRecord, rental: Rental | None, sight: Sig
     }
 
 
-def _remarks(record: InstanceRecord, phase: Phase, now: float) -> list[str]:
-    """What should be known about a machine, most important first."""
-    said = []
-    if phase in ("stopped", "outbid", "queued") and record.disk_usd_per_hour is not None:
-        said.append(f"{phase}, its disk costs ${record.disk_usd_per_hour * 24:.2f} a day")
-    if phase == "outbid" and record.min_bid_usd_per_hour is not None:
-        said.append(f"somebody bids more, ${record.min_bid_usd_per_hour:.3f}/h would do now")
-    if phase in ("exited", "failed", "unknown", "offline"):
-        said.append(f"{phase}: it will not run by itself")
-    age_s = now - (record.start_date or now)
-    if phase in ("provisioning", "loading") and age_s > _STUCK_S:
-        said.append(f"has been loading for {age_s / 60:.0f} min")
-    if phase == "running" and record.gpu_util is not None and record.gpu_util < _IDLE:
-        said.append("its GPUs are idle")
-    if record.disk_used_gb is not None and record.disk_gb and record.disk_used_gb > _DISK_NEARLY_FULL * record.disk_gb:
-        said.append("its disk is nearly full")
-    if record.end_date is not None and 0 < record.end_date - now < 86_400:
-        said.append(f"its host takes it back in {(record.end_date - now) / 3600:.0f} h")
-    return said
+def _said(facts: Facts, *, with_end: bool = True) -> str:
+    return "; ".join(remark.words for remark in remarks(facts, with_end=with_end))
 
 
 def _costing(record: InstanceRecord, rental: Rental | None, now: float) -> dict[str, Any]:
     phase = _phase(record, rental)
     price = usd_per_hour_now(record, phase)
-    why = _remarks(record, phase, now)
-    ends = rental.ends_at if rental is not None else None
-    if ends is None and phase in ("running", "provisioning", "loading", "exited"):
-        why.append("nothing ends it" if rental is not None else "not made by vastnb; nothing is known to end it")
-    elif ends is not None and ends < now:
-        why.append("it should have ended itself")
+    facts = facts_of(record, rental, phase, now)
     name = rental.name if rental is not None and rental.name else None
     force = "" if rental is not None else "force=True"
     return {
@@ -171,12 +147,12 @@ def _costing(record: InstanceRecord, rental: Rental | None, now: float) -> dict[
         "usd_per_hour": price,
         "usd_per_day": None if price is None else price * 24,
         "since": _moment(record.start_date),
-        "why": "; ".join(why),
+        "why": _said(facts),
         "end": f"vastnb.instance({name or record.id!r}).destroy({force})"
         if name is None
         else f'vastnb.instance("{name}").destroy()',
         "ours": rental is not None,
-        "ends_at": _moment(ends),
+        "ends_at": _moment(facts.ends_at),
     }
 
 
