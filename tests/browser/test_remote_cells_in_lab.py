@@ -1,4 +1,4 @@
-"""Cells on a machine as a data scientist sees them in a real JupyterLab: a plot, a frame brought home, an error, an interrupt."""
+"""Cells on a machine as a data scientist sees them in a real JupyterLab: a plot, a frame brought home, an error, a progress bar, an interrupt."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ RAISES = """%%vast run lora-7b
 def loss(row):
     return 1 / row["weight"]
 loss({"weight": 0})"""
+BAR = """%%vast run lora-7b
+import sys, time
+for done in range(101):
+    print(f"\\rtrained {done:3}% {'#' * (done // 4)}", end="", file=sys.stderr, flush=True)
+    time.sleep(0.01)
+print(file=sys.stderr)"""
 LONG = """%%vast run lora-7b
 import time
 kept = "kept"
@@ -44,7 +50,7 @@ def run_last(page: Any, source: str) -> Any:
     return page.locator(CELL).last
 
 
-def test_a_plot_a_frame_an_error_and_an_interrupt(notebook: Any) -> None:
+def test_a_plot_a_frame_an_error_a_progress_bar_and_an_interrupt(notebook: Any) -> None:
     require_programs()
     page = notebook([USE, LAUNCH, "rate = 0.9", PLOT, "losses.tail(1)"])
 
@@ -60,6 +66,13 @@ def test_a_plot_a_frame_an_error_and_an_interrupt(notebook: Any) -> None:
     said = failed.inner_text()
     assert "ZeroDivisionError: division by zero" in said and "line 2 of the cell" in said
     assert "Traceback" not in said and said.count("\n") < 15
+
+    bar = run_last(page, BAR)
+    bar.get_by_text("trained 100%").wait_for()
+    bar.get_by_text(" s, $").wait_for()
+    assert bar.locator(".jp-OutputArea-output").first.inner_text().split() == ["trained", "100%", "#" * 25]
+    saved = page.evaluate("window.jupyterapp.shell.currentWidget.context.model.toJSON().cells.at(-1).outputs")
+    assert ["".join(output["text"]).count("trained") for output in saved if output["output_type"] == "stream"] == [1]
 
     endless = run_last(page, LONG)
     endless.get_by_text("begun", exact=True).wait_for()
