@@ -2,7 +2,8 @@
 
 ``spec`` (what runs on it), ``terms`` (what it may cost) and ``states`` (what it does) are pure; ``buying`` sends the one paying
 call; ``fleet`` is the account's machines with the record of them; ``launching``, ``handle`` and ``listing`` are what is offered.
-``keeping`` says what comes home by itself, ``keeps`` where that is written down, ``keeper`` does it and ``moving`` moves machines.
+``lasting`` lets none end itself while its files are fetched. ``keeping`` says what comes home by itself, ``keeps`` where that is
+written down, ``keeper`` does it and ``moving`` moves machines.
 """
 
 from vastnb.services.instances.handle import Instance

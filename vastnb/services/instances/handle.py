@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -20,18 +20,19 @@ from vastnb.errors import (
     WaitTimeoutError,
 )  # fmt: skip
 from vastnb.services import notices
-from vastnb.services.budget import Cost
+from vastnb.services.arguments import only_known
 from vastnb.services.checks import HealthReport
 from vastnb.services.instances.celling import Celling
 from vastnb.services.instances.checking import Sighting, checked
 from vastnb.services.instances.keeping import Keeping
-from vastnb.services.instances.labels import Label, read_label, write_label
 from vastnb.services.instances.keeps import DESTROYED
+from vastnb.services.instances.labels import Label, read_label, write_label
+from vastnb.services.instances.lasting import Lasting, move_end
 from vastnb.services.instances.looks import Progress, per_hour
 from vastnb.services.instances.spending import Bill, bill_of
 from vastnb.services.instances.states import phase_of, verdict
 from vastnb.services.journal import Rental
-from vastnb.services.remote import forget_entry
+from vastnb.services.remote import Copied, Moving, forget_entry
 from vastnb.vast.render import plain
 from vastnb.vast.types.records import InstanceRecord
 
@@ -262,15 +263,11 @@ class Instance(Celling, Keeping):
                 f"max_usd={cap:g} is ${most - cap:,.2f} too little for {hours:g} h more", cap="max_usd", limit_usd=cap, needed_usd=most,
                 hint=f"extend({hours:g}, max_usd={most:.2f})",
             )  # fmt: skip
-        sight = self._fleet.look()
-        self._fleet.allowance(sight, Cost(0.0, None, more))(self._fleet.journal.rows("pending", "unknown"))
         ends_at = row.ends_at + hours * 3600
-        label = read_label(self._record.label if self._record is not None else row.label)
-        if label is not None:
-            self._relabel(label._replace(until=int(ends_at)))
-        if self._fleet.on_end is not None:
-            self._fleet.on_end(self.id, ends_at, row.terms.get("at_end", "destroy"))
-        self._note(ends_at=ends_at, most_usd=most, terms={**row.terms, "max_usd": cap})
+        label, terms = self._record.label if self._record is not None else row.label, {**row.terms, "max_usd": cap}
+        self._row, label = move_end(self._fleet, row, label or "", ends_at, most_usd=most, terms=terms)
+        if self._record is not None:
+            self._record = self._record.model_copy(update={"label": label})
         return self
 
     def change_bid(self, usd_per_hour: float, *, force: bool = False) -> Self:
@@ -296,13 +293,15 @@ class Instance(Celling, Keeping):
         self._note(usd_per_hour=usd_per_hour + disk)
         return self.refresh()
 
+    @only_known
     def destroy(self, *, fetch: str | None = None, to: str | Path = ".", force: bool = False) -> Bill:
         """End it and its disk; its final bill.
 
         Parameters
         ----------
         fetch
-            A file or folder on it that is brought home first, and compared there. If that fails the machine is kept, stopped.
+            A file or folder on it that is brought home first, and compared there. An end of its own that falls within that is put off,
+            as far as ``max_usd`` goes. If it fails the machine is kept, stopped.
         to
             Where it goes, as in `get`.
         force
@@ -343,7 +342,7 @@ class Instance(Celling, Keeping):
     def _bring_home(self, source: str, to: str | Path) -> None:
         """Get what the machine must not end without; where that fails it is stopped, so that its disk alone costs."""
         try:
-            changed = self.get(source, to, checksum=True).changed
+            changed = self._got_in_time(source, to).changed
             if changed:
                 raise CopyError(f"{', '.join(changed[:3])} changed while copied", code="changed", files=changed)
         except VastError as error:
@@ -352,6 +351,20 @@ class Instance(Celling, Keeping):
                 hint=self._kept(), original=error,
             ) from error  # fmt: skip
 
+    def _got_in_time(self, source: str, to: str | Path) -> Copied:
+        """Get what the machine must not end itself without."""
+        if self._row is None:
+            return self.get(source, to, checksum=True)
+        tell = notices.show_progress
+        with Lasting(self._fleet, self._row) as lasting:
+
+            def told(moving: Moving) -> None:
+                lasting.pay(moving.usd or 0.0)
+                if tell is not None:
+                    tell(moving)
+
+            return self.get(source, to, checksum=True, on_progress=told)
+
     def _kept(self) -> str:
         """Stop the machine if it runs; what it does now, and what to do next."""
         try:
@@ -359,7 +372,11 @@ class Instance(Celling, Keeping):
                 self.stop(force=True)
         except ApiError:
             return f"it still runs and costs; vastnb.instance({self.name or self.id!r}).destroy() ends it, and its files with it"
-        return f"it is {self.state}, and its disk costs: start() and destroy(fetch=...) again, or destroy() without"
+        is_late = self.ends_at is not None and self.ends_at < self.seen_at + timedelta(minutes=10)
+        first = "extend(hours=1), " if is_late else ""
+        return (
+            f"it is {self.state}, and its disk costs: {first}start() and destroy(fetch=...) again, or destroy() without"
+        )
 
     def _is_gone(self) -> bool:
         """Whether a list that can be read lacks it."""

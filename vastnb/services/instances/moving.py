@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from vastnb.errors import (
@@ -21,9 +20,9 @@ from vastnb.errors import (
     PriceChangedError,
 )
 from vastnb.services.instances.handle import Instance
+from vastnb.services.instances.lasting import usd_left
 from vastnb.services.instances.launching import launch_on
 from vastnb.services.instances.spec import HIDDEN
-from vastnb.services.instances.spending import bill_of
 from vastnb.services.instances.terms import Plan
 from vastnb.services.journal import Rental
 
@@ -37,8 +36,6 @@ __all__ = ["offer_for", "rent_for"]
 _TRIED = 5
 _LEAST_OVER, _OVER = 1.02, 1.1
 """A bid that only equals the least one is outbid by the next."""
-_LATE_S = 300.0
-"""Charges may come some minutes late."""
 
 
 def offer_for(fleet: Fleet, row: Rental, now: float) -> Plan:
@@ -105,7 +102,7 @@ def _wanted(fleet: Fleet, row: Rental, now: float) -> dict[str, Any]:
     spec |= {name: tuple(spec[name]) for name in ("ports", "args") if name in spec}
     terms = {name: value for name, value in row.terms.items() if value is not None}
     if "max_usd" in terms:
-        terms["max_usd"] = _left(fleet, row, now)
+        terms["max_usd"] = usd_left(fleet, row, now)
     if "max_hours" in terms and row.ends_at is not None:
         terms["max_hours"] = (row.ends_at - now) / 3600
     if min(terms.get("max_usd", 1.0), terms.get("max_hours", 1.0)) <= 0.01:
@@ -113,12 +110,3 @@ def _wanted(fleet: Fleet, row: Rental, now: float) -> dict[str, Any]:
     job = row.quote.get("job", {})
     traffic = {name: job.get(name) or 0 for name in ("download_gb", "upload_gb")}
     return {"name": row.name, **traffic, **spec, **terms}
-
-
-def _left(fleet: Fleet, row: Rental, now: float) -> float:
-    """What is left of ``max_usd``."""
-    since, until = (datetime.fromtimestamp(at, UTC) for at in (row.sent_at - 86_400, now + 60))
-    assert row.instance_id is not None
-    charged = bill_of(row.instance_id, fleet.machines.charges(since, until)).total_usd
-    late = row.usd_per_hour * min(_LATE_S, now - row.sent_at) / 3600
-    return float(row.terms["max_usd"]) - charged - late
