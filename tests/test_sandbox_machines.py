@@ -2,6 +2,7 @@
 
 import getpass
 import http.client
+import importlib.util
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -133,8 +135,10 @@ def test_the_on_start_script_runs_with_the_documented_variables_and_nothing_of_o
         "JUPYTER_TOKEN": row["jupyter_token"],
         "LANG": "C.UTF-8",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PIP_TARGET": str(disk / "packages"),
         "PUBLIC_IPADDR": row["public_ipaddr"],
         "PWD": str(disk / "root"),
+        "PYTHONPATH": str(disk / "packages"),
         "SSH_PUBLIC_KEY": PUBLIC_KEY,
         "TMPDIR": str(disk / "tmp"),
         "VAST_CONTAINERLABEL": f"C.{number}",
@@ -377,6 +381,24 @@ def test_what_no_variable_can_hold_is_left_out(yard: Yard) -> None:
     until(lambda: "0" in yard.printed(number))
     assert yard.printed(number) == "? \N{SNOWMAN}\n0\n"
     assert "cannot be started" in yard.printed(yard.run("echo up", env=env))
+
+
+def test_what_a_machine_installs_is_its_own(yard: Yard, tmp_path: Path) -> None:
+    wheel = tmp_path / "only_there-1.0-py3-none-any.whl"
+    about = "only_there-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as packed:
+        packed.writestr("only_there.py", "print('there')")
+        packed.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: only-there\nVersion: 1.0\n")
+        packed.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        packed.writestr(f"{about}/RECORD", "")
+
+    number = yard.run(f"python -m pip install -q --no-index {wheel}; python -c 'import only_there'; echo over")
+
+    until(lambda: "over" in yard.printed(number))
+    assert "there\n" in yard.printed(number)
+    assert importlib.util.find_spec("only_there") is None
 
 
 def test_one_set_of_machines_belongs_to_one_sandbox(yard: Yard) -> None:

@@ -330,7 +330,9 @@ def environment(instance: Instance, disk: Path, url: str) -> dict[str, str]:
         own[f"VAST_{kind.upper()}_PORT_{number}"] = entries[0]["HostPort"]
     # A kernel often has no path to the Python that it runs in, and another may lack what a practice run imports.
     programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-    usual = {"PATH": programs, "LANG": "C.UTF-8"}
+    # What a machine installs is its own, and goes with it: the Python belongs to whoever started the sandbox.
+    packages = str(disk / "packages")
+    usual = {"PATH": programs, "LANG": "C.UTF-8", "PIP_TARGET": packages, "PYTHONPATH": packages}
     given = {name: value for name, value in (usual | dict(instance.env) | renters).items() if _can_be_set(name, value)}
     return given | own
 
