@@ -1,10 +1,12 @@
-"""A spot run from end to end: outbid five times in a day, with the notebook closed at times, and its results come home."""
+"""A spot run from end to end: outbid and its host lost in a day, with the notebook closed at times, and its results come home."""
 
 from __future__ import annotations
 
 import hashlib
+import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,8 +23,6 @@ from vastnb.services.instances.launching import launch_on
 
 MAX_USD, STEPS = 2.0, 14
 TICKS_A_COPY = 3
-OUTBID = (4, 9, 14, 19, 24)
-CLOSED = (3, 8, 14, 22, 26)
 JOB = f"""
 cd work
 n=$(cat step 2>/dev/null || echo 0)
@@ -33,6 +33,25 @@ while [ $n -lt {STEPS} ]; do
 done
 sha256sum <weights >sum
 """
+
+
+@dataclass(frozen=True)
+class Troubles:
+    """What happens in a day, by the number of the turn."""
+
+    outbid: Collection[int]
+    closed: Collection[int]
+    lost: Mapping[int, float | None] = field(default_factory=dict)
+    """For how many seconds; None is for ever."""
+
+
+FIVE_TIMES = Troubles(outbid=(4, 9, 14, 19, 24), closed=(3, 8, 14, 22, 26))
+
+
+def at_random(seed: int) -> Troubles:
+    chance = random.Random(seed)
+    outbid, closed, lost = (chance.sample(range(3, 36), k) for k in (5, 5, 4))
+    return Troubles(outbid, closed, {turn: chance.choice((600.0, 3000.0, 6000.0, None)) for turn in lost})
 
 
 class Day:
@@ -99,17 +118,32 @@ def day(tmp_path: Path) -> Iterator[Day]:
 
 
 def test_a_spot_run_that_is_outbid_five_times_brings_its_results_home(day: Day, tmp_path: Path) -> None:
-    first, home = day.launch(), tmp_path / "results"
+    assert moves_of(day, tmp_path / "results", FIVE_TIMES) >= 5
+
+
+def test_a_spot_run_whose_host_is_lost_brings_its_results_home(day: Day, tmp_path: Path) -> None:
+    assert moves_of(day, tmp_path / "results", Troubles((9,), (5, 13), {4: None, 12: 600.0})) >= 2
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(20))
+def test_a_spot_run_in_a_day_full_of_troubles_brings_its_results_home(day: Day, tmp_path: Path, seed: int) -> None:
+    moves_of(day, tmp_path / "results", at_random(seed))
+
+
+def moves_of(day: Day, home: Path, troubles: Troubles) -> int:
+    """Let a day go by, and see that all is well at its end; how often the run was moved."""
+    first = day.launch()
     began = first.seen_at
     first.run("mkdir work && echo 0 >work/step")
     first.keep("work", to=home, every="2h", job=first.run(JOB, detach=True), then="destroy")
     stop_keeper()
 
-    reached, seen, ticks = 0, {first.id}, 0
+    reached, seen, turns = 0, {first.id}, 0
     while True:
         day.keeper.turn()
-        ticks += 1
-        assert ticks <= 36
+        turns += 1
+        assert turns <= 72
         assert len(day.yard.machines) <= 1
         if not day.yard.machines:
             break
@@ -118,16 +152,18 @@ def test_a_spot_run_that_is_outbid_five_times_brings_its_results_home(day: Day, 
             seen.add(day.yard.machines[0]["id"])
             assert step > reached - TICKS_A_COPY
         reached = max(reached, step)
-        if ticks in OUTBID:
+        if turns in troubles.outbid:
             day.yard.sandbox.outbid(day.yard.machines[0]["id"])
-        if ticks in CLOSED:
+        if turns in troubles.lost:
+            day.yard.sandbox.offline(day.yard.machines[0]["id"], troubles.lost[turns])
+        if turns in troubles.closed:
             day.close()
         day.yard.pause(2400)
 
     kept = first.keeps().iloc[0]
     assert (kept.state, kept.problem) == ("over", "")
-    assert kept.moves >= len(OUTBID)
     assert said(home) == STEPS
     assert (home / "sum").read_text().split()[0] == hashlib.sha256((home / "weights").read_bytes()).hexdigest()
-    charges = day.fleet.machines.charges(began, began + timedelta(days=2))
+    charges = day.fleet.machines.charges(began, began + timedelta(days=4))
     assert 0 < sum(row["amount"] for row in charges) <= MAX_USD
+    return int(kept.moves)
