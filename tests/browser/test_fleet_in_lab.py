@@ -167,7 +167,7 @@ def test_jobs_are_read_files_come_home_and_the_machine_ends_after_the_rest_did(s
     opened.locator(".vastnb-error", has_text="No such file").wait_for()
     opened.get_by_label("Bring home").fill("out")
     opened.get_by_label("to", exact=True).fill("results/")
-    opened.get_by_role("button", name="Measure").click()
+    opened.get_by_role("button", name="See the price").click()
     bring = opened.get_by_role("button", name="Bring it home")
     bring.wait_for()
     assert "2 files, 30 MB: $" in opened.locator(".vastnb-answer").inner_text()

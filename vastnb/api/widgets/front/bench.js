@@ -16,7 +16,7 @@ class Bench {
     [this.jobsProblem, this.filesProblem] = [0, 1].map(() => h("div", { className: "vastnb-error", role: "alert", hidden: true }));
     this.jobs = h("ul", { className: "vastnb-jobs" });
     [this.source, this.to] = [h("input", { ...SOURCE, required: true, placeholder: "folder or file there", onkeydown: submits }), h("input", { ...PLACE, onkeydown: submits })];
-    this.measure = h("button", { type: "submit" }, "Measure");
+    this.measure = h("button", { type: "submit" }, "See the price");
     this.answer = h("div", { className: "vastnb-answer", role: "status" });
     this.form = h("form", { className: "vastnb-fetch", onsubmit: (e) => { e.preventDefault(); this.say({ do: "measure", source: this.source.value.trim(), to: this.to.value.trim() }); } },
       h("label", {}, h("b", {}, "Bring home"), " ", this.source), h("label", {}, "to ", this.to), this.measure, this.filesBusy);

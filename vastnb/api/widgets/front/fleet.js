@@ -75,7 +75,7 @@ class MachineRow {
     this.asking.hidden = !confirm;
     if (!confirm) return this.asking.replaceChildren();
     const field = confirm.field && h("input", { type: "number", min: confirm.field.step, step: confirm.field.step, value: confirm.field.value, required: true, onkeydown: submits });
-    const fetch = confirm.fetch ? h("input", { ...SOURCE, placeholder: "nothing; or a folder on it" }) : null;
+    const fetch = confirm.fetch ? h("input", { ...SOURCE, placeholder: "a folder on it, or nothing" }) : null;
     const to = fetch && h("input", PLACE);
     const keep = h("button", { type: "button", onclick: () => this.face.neverMind() }, "Cancel");
     const act = h("button", { type: "submit", className: confirm.order === "destroy" ? "vastnb-main vastnb-danger" : "vastnb-main" }, confirm.button);
