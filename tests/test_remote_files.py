@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from remote_ground import Cutter, Ground, small_disk
+from remote_ground import Cutter, Ground, small_disk, until
 
 from vastnb.errors import BudgetError, CopyError, InputError, NotFoundError, ReachError
 from vastnb.services.instances import renting
@@ -181,11 +183,17 @@ def test_a_file_that_changes_all_the_time_is_told(shared: Ground, tmp_path: Path
     source = filled(tmp_path / "growing", 3, files=2, size=5_000_000)
     growing = source / "part 0" / "0.bin"
 
-    def grow(moving: Moving) -> None:
-        with growing.open("ab") as file:
-            file.write(b"more")
+    over = threading.Event()
 
-    copied = shared.machine.put(source, "grown/", on_progress=grow)
+    def grow() -> None:
+        while not over.wait(0.002):
+            with growing.open("ab") as file:
+                file.write(b"more")
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(grow)
+        copied = shared.machine.put(source, "grown/")
+        over.set()
     assert copied.changed == ("growing/part 0/0.bin",) and "changed while they were copied" in repr(copied)
 
 
@@ -213,12 +221,22 @@ def test_without_rsync_there_the_error_says_how_to_put_it_there(own: Ground, tmp
 def test_a_file_that_goes_while_it_is_copied_is_told(shared: Ground, tmp_path: Path) -> None:
     source = filled(tmp_path / "going", 4, files=40, size=2_000_000)
 
-    def remove(moving: Moving) -> None:
-        for last in sorted(source.rglob("*.bin"))[-1:]:
-            last.unlink()
+    last = source / "part 2" / "8.bin"
 
-    copied = shared.machine.put(source, "gone/", on_progress=remove)
-    assert copied.changed and "changed while they were copied" in repr(copied)
+    def remove() -> None:
+        until(lambda: list((shared.home / "gone").rglob("*.bin")))
+        last.unlink()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(remove)
+        copied = shared.machine.put(source, "gone/")
+    assert copied.changed == (str(last),) and "changed while they were copied" in repr(copied)
+
+
+def test_a_thousand_small_files_are_told_of_a_few_times(shared: Ground, tmp_path: Path) -> None:
+    source, told = filled(tmp_path / "small", 6, files=1000, size=100), list[Moving]()
+    copied = shared.machine.put(source, "many/", on_progress=told.append)
+    assert copied.files == 1000 and len(told) <= copied.seconds / 0.2 + 2
 
 
 def test_a_machine_that_ends_while_files_go_there_is_gone(own: Ground, tmp_path: Path) -> None:

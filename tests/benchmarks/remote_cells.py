@@ -1,12 +1,14 @@
-"""What a cell on a machine costs beside its own work: ``python tests/benchmarks/remote_cells.py``.
+"""What work on a machine costs beside the work itself: ``python tests/benchmarks/remote_cells.py``.
 
 The machine is a practice one: sshd and Python on this computer, so there is no distance; a real one adds its round trips and its
 line. An empty cell is run through ``%%vast run`` in an IPython shell; a frame of 200 MB is pulled, in turns with scp of as many
-bytes over a connection that is kept open as well. Medians. The aim for an empty cell is 50 ms.
+bytes over a connection that is kept open as well. `Instance.run` takes turns with a plain ssh, `put` and `get` with a plain rsync,
+over that connection too. Medians. The aim for an empty cell is 50 ms.
 """
 
 from __future__ import annotations
 
+import random
 import statistics
 import subprocess
 import tempfile
@@ -22,6 +24,10 @@ import vastnb
 
 CELLS = 200
 PULLS = 7
+COMMANDS = 50
+COPIES = 7
+FILES = 1_000
+MOST_BYTES = 8_000
 AIM_MS = 50
 MAKE = "import numpy as np, pandas as pd\nframe = pd.DataFrame(np.random.default_rng(0).random((2_500_000, 10)))"
 
@@ -66,17 +72,66 @@ def pulls(machine: Any) -> tuple[int, float, float]:
     return size, statistics.median(pulled), statistics.median(copied)
 
 
+def in_turns(times: int, *acts: Callable[[], Any]) -> list[float]:
+    """The median seconds of each, which take turns."""
+    took = [[seconds(act) for act in acts] for _ in range(times)]
+    return [statistics.median(of_one) for of_one in zip(*took, strict=True)]
+
+
+def commands(machine: Any) -> list[float]:
+    """The seconds of an empty command through `Instance.run`, and through ssh."""
+    words = [*machine.connect().words(), "true"]
+    return in_turns(COMMANDS, lambda: machine.run("true"), lambda: subprocess.run(words, check=True))
+
+
+def quiet(_progress: Any) -> None:
+    """Show nothing."""
+
+
+def copies(machine: Any, folder: Path) -> dict[str, list[float]]:
+    """The seconds of `Instance.put` and `get`, and of rsync, for many small files that are nowhere yet."""
+    *ssh, host = machine.connect().words()
+    shell, chance = " ".join("'" + word + "'" for word in ssh), random.Random(0)
+    for number in range(FILES):
+        path = folder / "src" / f"{number % 20}" / f"{number}.bin"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(chance.randbytes(chance.randrange(MOST_BYTES)))
+    machine.put(f"{folder}/src/", "there/", on_progress=quiet)
+    new = (str(number) for number in range(10_000))
+
+    def rsync(source: str, to: str) -> None:
+        subprocess.run(["rsync", "-rlt", "-e", shell, source, to], check=True)
+
+    return {
+        "put": in_turns(
+            COPIES,
+            lambda: machine.put(f"{folder}/src/", f"{next(new)}/", on_progress=quiet),
+            lambda: rsync(f"{folder}/src/", f"{host}:{next(new)}/"),
+        ),
+        "get": in_turns(
+            COPIES,
+            lambda: machine.get("there/", f"{folder}/{next(new)}/", on_progress=quiet),
+            lambda: rsync(f"{host}:there/", f"{folder}/{next(new)}/"),
+        ),
+    }
+
+
 def main() -> None:
     """Measure, and say it."""
     ip = shell()
     vastnb.use("sandbox", offers=100, start="2026-06-01", machines=True)
     machine: Any = vastnb.launch("num_gpus=1", name="work", max_hours=5)
-    machine.wait()
+    machine.wait(on_progress=quiet)
     print(f"the first cell: {seconds(lambda: ip.run_cell_magic('vast', 'run work', 'pass')):.2f} s")
     took = cells(ip)
     print(
         f"an empty cell: {statistics.median(took):.1f} ms, 95% within {took[CELLS * 95 // 100]:.1f} ms; aim {AIM_MS} ms"
     )
+    ran, plain = commands(machine)
+    print(f"an empty command: run {1000 * ran:.0f} ms, ssh {1000 * plain:.0f} ms")
+    with tempfile.TemporaryDirectory() as folder:
+        for way, (ours, theirs) in copies(machine, Path(folder)).items():
+            print(f"{FILES:,} small files: {way} {ours:.2f} s, rsync {theirs:.2f} s")
     size, pulled, copied = pulls(machine)
     print(
         f"a frame of {size / 1e6:.0f} MB: pulled in {pulled:.2f} s ({size / 1e6 / pulled:.0f} MB/s), scp {copied:.2f} s"
