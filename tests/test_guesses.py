@@ -274,6 +274,9 @@ def test_the_official_clients_two_words_end_the_machine_that_they_name(practice:
         ("vastnb.spend(day=30)", "days"),
         ("vastnb.history('RTX 4090', day=3)", "days"),
         ("vastnb.launch(df, max_hour=3)", "max_hours"),
+        ("i.put('a', 'b', max_usd=1)", "vastnb.launch(..., max_usd=...), which copies count against"),
+        ("i.keep('a', to='b', evry='1h')", "every"),
+        ("i.extend(hour=1)", "hours"),
     ],
 )
 def test_an_argument_that_a_function_has_not_names_the_right_one(practice: Any, call: str, hint: str) -> None:

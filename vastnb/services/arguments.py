@@ -20,10 +20,12 @@ _INSTEAD = {
     "download": "fetch",
     "hours": "vastnb.quote(..., hours=...)",
     "interruptible": 'rental="bid"',
+    "max_usd": "vastnb.launch(..., max_usd=...), which copies count against",
     "n": "limit",
     "sort": "order",
     "sort_by": "order",
     "storage": "disk_gb",
+    "timeout": "timeout_s",
     "type": "rental",
 }
 """Names that other programs have for it, and ours."""
@@ -33,7 +35,6 @@ _MEMBERS = {
     "exec": "run(...)",
     "execute": "run(...)",
     "forward": "ssh_command: with -L 8080:localhost:8080 behind it, it forwards a port; launch(..., ports=[8080]) opens one",
-    "id_": "id",
     "kill": "stop()",
     "logs": "log(); wait() shows what comes",
     "on_outbid": 'vastnb.launch(..., on_outbid="move")',

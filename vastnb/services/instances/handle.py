@@ -235,6 +235,7 @@ class Instance(Celling, Keeping):
         self._relabel(before._replace(text=label) if before is not None else label)
         return self
 
+    @only_known
     def extend(self, hours: float, *, max_usd: float | None = None) -> Self:
         """Let it live longer than it was rented for.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vastnb.errors import InputError, NotOursError
 from vastnb.services import session
+from vastnb.services.arguments import only_known
 from vastnb.services.events import queue_of
 from vastnb.services.instances.keeps import Folder, Keep, Keeps
 from vastnb.services.instances.working import Working
@@ -40,6 +41,7 @@ background: list[Callable[[Fleet], object]] = []
 class Keeping(Working):
     """The part of `Instance` whose folders come home by themselves."""
 
+    @only_known
     def keep(
         self, source: str, *, to: str | Path, every: str = "10min", job: Job | None = None, cwd: str = ".",
         then: Literal["keep", "destroy"] = "keep", patience: str | None = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from vastnb.errors import InputError, MachineError, NotFoundError, NotRunningError
 from vastnb.services import notices
+from vastnb.services.arguments import only_known
 from vastnb.services.instances import logs
 from vastnb.services.instances.logs import Log
 from vastnb.services.instances.seen import Seen
@@ -182,6 +183,7 @@ class Working(Seen):
 
     # -------------------------------------------------------- files
 
+    @only_known
     def put(
         self, source: str | Path, to: str = ".", *, checksum: bool = False, over_max_usd: bool = False,
         on_progress: Callable[[Moving], None] | None = None,
@@ -214,6 +216,7 @@ class Working(Seen):
         """
         return self._copied(Copy(self.connect(), "put", source, to, checksum=checksum), over_max_usd, on_progress)
 
+    @only_known
     def get(
         self, source: str, to: str | Path = ".", *, checksum: bool = False, over_max_usd: bool = False,
         on_progress: Callable[[Moving], None] | None = None,
