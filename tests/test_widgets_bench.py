@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from remote_ground import Ground, ground, until
+from remote_ground import Ground, until
 
 import vastnb
 from vastnb.api.widgets.benches import job_told, log_told
@@ -47,14 +47,8 @@ def test_a_log_keeps_its_indents_and_of_a_progress_bar_the_last_state() -> None:
 
 
 @pytest.fixture
-def there(tmp_path: Path) -> Iterator[Ground]:
-    with ground(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def panel(there: Ground) -> Iterator[vastnb.FleetPanel]:
-    made = vastnb.FleetPanel(client=there.kernel.client)
+def panel(own: Ground) -> Iterator[vastnb.FleetPanel]:
+    made = vastnb.FleetPanel(client=own.kernel.client)
     said(made, do="look")
     yield made
     made.close()
@@ -88,16 +82,16 @@ def large(file: Path) -> None:
 
 
 def test_jobs_are_looked_up_when_somebody_opens_the_machine_and_not_before(
-    there: Ground, panel: vastnb.FleetPanel
+    own: Ground, panel: vastnb.FleetPanel
 ) -> None:
-    there.machine.run("echo one; echo two; echo bad >&2; exit 3", detach=True).wait()
-    long = there.machine.run("echo begun; exec sleep 600", detach=True)
-    there.machine.connect().close()
+    own.machine.run("echo one; echo two; echo bad >&2; exit 3", detach=True).wait()
+    long = own.machine.run("echo begun; exec sleep 600", detach=True)
+    own.machine.connect().close()
     said(panel, do="now")
-    assert (panel._opened, there.ssh_processes) == ({}, [])
+    assert (panel._opened, own.ssh_processes) == ({}, [])
     assert [row["opens"] for row in panel._rows] == [True]
 
-    newest, oldest = part(panel, there.machine, "jobs", do="jobs")["rows"]
+    newest, oldest = part(panel, own.machine, "jobs", do="jobs")["rows"]
 
     assert (newest["id"], newest["state"], newest["code"]) == (long.id, "running", "")
     assert (oldest["state"], oldest["code"], oldest["out"], oldest["err"]) == (
@@ -107,70 +101,70 @@ def test_jobs_are_looked_up_when_somebody_opens_the_machine_and_not_before(
         "4 bytes",
     )
     assert oldest["command"].startswith("echo one; echo two")
-    log = part(panel, there.machine, "jobs", do="log", job=oldest["id"], errors=False)["log"]
+    log = part(panel, own.machine, "jobs", do="log", job=oldest["id"], errors=False)["log"]
     assert (log["job"], log["text"]) == (oldest["id"], "one\ntwo\n")
-    log = part(panel, there.machine, "jobs", do="log", job=oldest["id"], errors=True)["log"]
+    log = part(panel, own.machine, "jobs", do="log", job=oldest["id"], errors=True)["log"]
     assert log["text"] == "bad\n"
-    assert part(panel, there.machine, "jobs", do="no log")["log"] is None
+    assert part(panel, own.machine, "jobs", do="no log")["log"] is None
 
 
-def test_a_job_is_stopped_from_the_panel(there: Ground, panel: vastnb.FleetPanel) -> None:
-    job = there.machine.run("echo $$ >pid; exec sleep 600", detach=True)
-    pid = int(until(lambda: (there.home / "pid").exists() and (there.home / "pid").read_text()))
+def test_a_job_is_stopped_from_the_panel(own: Ground, panel: vastnb.FleetPanel) -> None:
+    job = own.machine.run("echo $$ >pid; exec sleep 600", detach=True)
+    pid = int(until(lambda: (own.home / "pid").exists() and (own.home / "pid").read_text()))
 
-    (row,) = part(panel, there.machine, "jobs", do="stop job", job=job.id)["rows"]
+    (row,) = part(panel, own.machine, "jobs", do="stop job", job=job.id)["rows"]
 
     assert row["state"] == "stopped"
     until(lambda: not Path(f"/proc/{pid}").exists())
 
 
 def test_files_come_home_after_their_price_was_said_and_agreed_to(
-    there: Ground, panel: vastnb.FleetPanel, private_home: Path
+    own: Ground, panel: vastnb.FleetPanel, private_home: Path
 ) -> None:
-    (there.home / "out").mkdir()
-    (there.home / "out" / "weights.bin").write_bytes(os.urandom(60_000_000))
-    price = there.machine.record.inet_up_usd_per_gb * 6e7 / 1e9
+    (own.home / "out").mkdir()
+    (own.home / "out" / "weights.bin").write_bytes(os.urandom(60_000_000))
+    price = own.machine.record.inet_up_usd_per_gb * 6e7 / 1e9
 
-    offer = part(panel, there.machine, "files", do="measure", source="out", to="results/")["offer"]
+    offer = part(panel, own.machine, "files", do="measure", source="out", to="results/")["offer"]
 
     home = private_home / "results" / "out" / "weights.bin"
     assert offer["words"] == f"1 file, 60 MB: ${price:.4f} of traffic"
     assert offer["place"] == str(private_home / "results")
     assert not home.exists()
-    assert part(panel, there.machine, "files", do="bring", number=offer["number"] + 1)["offer"] == offer
-    done = part(panel, there.machine, "files", do="bring", number=offer["number"])
+    assert part(panel, own.machine, "files", do="bring", number=offer["number"] + 1)["offer"] == offer
+    done = part(panel, own.machine, "files", do="bring", number=offer["number"])
     assert done["said"].startswith("1 file, 60 MB in ")
-    assert home.read_bytes() == (there.home / "out" / "weights.bin").read_bytes()
-    again = part(panel, there.machine, "files", do="measure", source="out", to="results/")
+    assert home.read_bytes() == (own.home / "out" / "weights.bin").read_bytes()
+    again = part(panel, own.machine, "files", do="measure", source="out", to="results/")
     assert (again["offer"], again["said"]) == (None, f"everything was there already; in {private_home / 'results'}")
 
 
-def test_what_has_become_much_dearer_is_asked_again(there: Ground, panel: vastnb.FleetPanel) -> None:
-    (there.home / "out").write_bytes(b"a")
-    offer = part(panel, there.machine, "files", do="measure", source="out", to=".")["offer"]
-    with (there.home / "out").open("r+b") as grown:
+def test_what_has_become_much_dearer_is_asked_again(own: Ground, panel: vastnb.FleetPanel) -> None:
+    (own.home / "out").write_bytes(b"a")
+    offer = part(panel, own.machine, "files", do="measure", source="out", to=".")["offer"]
+    with (own.home / "out").open("r+b") as grown:
         grown.truncate(int(5e10))  # sparse: it has no bytes on the disk
 
-    again = part(panel, there.machine, "files", do="bring", number=offer["number"])
+    again = part(panel, own.machine, "files", do="bring", number=offer["number"])
 
     assert again["offer"]["number"] == offer["number"] + 1
     assert "1 file, 50 GB: $" in again["offer"]["words"]
     assert not Path("out").exists()
-    assert part(panel, there.machine, "files", do="give up")["offer"] is None
+    assert part(panel, own.machine, "files", do="give up")["offer"] is None
 
 
-def test_a_copy_that_is_under_way_can_be_stopped_and_goes_on_later(there: Ground, panel: vastnb.FleetPanel) -> None:
-    large(there.home / "out")
-    offer = part(panel, there.machine, "files", do="measure", source="out", to=".")["offer"]
+def test_a_copy_that_is_under_way_can_be_stopped_and_goes_on_later(own: Ground, panel: vastnb.FleetPanel) -> None:
+    large(own.home / "out")
+    offer = part(panel, own.machine, "files", do="measure", source="out", to=".")["offer"]
 
-    panel._handle_custom_msg({"do": "bring", "id": there.machine.id, "number": offer["number"]}, [])
-    until(lambda: " of 400 MB" in panel._opened[str(there.machine.id)]["files"]["busy"])
-    stopped = part(panel, there.machine, "files", do="give up")
+    panel._handle_custom_msg({"do": "bring", "id": own.machine.id, "number": offer["number"]}, [])
+    until(lambda: " of 400 MB" in panel._opened[str(own.machine.id)]["files"]["busy"])
+    stopped = part(panel, own.machine, "files", do="give up")
 
     assert stopped["said"].startswith("Stopped.")
     assert not Path("out").exists()
-    assert brought(panel, there.machine, "out", ".")["said"].startswith("1 file, 400 MB")
-    assert filecmp.cmp("out", there.home / "out", shallow=False)
+    assert brought(panel, own.machine, "out", ".")["said"].startswith("1 file, 400 MB")
+    assert filecmp.cmp("out", own.home / "out", shallow=False)
 
 
 @pytest.mark.parametrize(
@@ -178,9 +172,9 @@ def test_a_copy_that_is_under_way_can_be_stopped_and_goes_on_later(there: Ground
     [("nothing-there", "CopyError", "No such file"), ("", "InputError", "a path on the machine")],
 )
 def test_what_cannot_be_brought_is_said_beside_the_files(
-    there: Ground, panel: vastnb.FleetPanel, source: str, name: str, message: str
+    own: Ground, panel: vastnb.FleetPanel, source: str, name: str, message: str
 ) -> None:
-    problem = part(panel, there.machine, "files", do="measure", source=source, to=".")["problem"]
+    problem = part(panel, own.machine, "files", do="measure", source=source, to=".")["problem"]
 
     assert problem["name"] == name
     assert message in problem["message"]
@@ -188,12 +182,12 @@ def test_what_cannot_be_brought_is_said_beside_the_files(
 
 
 def test_without_ssh_on_this_computer_the_parts_say_what_to_install(
-    there: Ground, panel: vastnb.FleetPanel, monkeypatch: pytest.MonkeyPatch
+    own: Ground, panel: vastnb.FleetPanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
 
     for name, message in (("jobs", {"do": "jobs"}), ("files", {"do": "measure", "source": "out", "to": "."})):
-        problem = part(panel, there.machine, name, **message)["problem"]
+        problem = part(panel, own.machine, name, **message)["problem"]
         assert problem["name"] == "ReachError"
         assert "on this computer" in problem["message"]
         assert "apt-get install" in problem["hint"]
@@ -201,13 +195,13 @@ def test_without_ssh_on_this_computer_the_parts_say_what_to_install(
 
 
 def test_a_machine_that_does_not_run_or_is_gone_is_said_and_its_panel_goes_on(
-    there: Ground, panel: vastnb.FleetPanel
+    own: Ground, panel: vastnb.FleetPanel
 ) -> None:
-    there.machine.stop()
-    assert part(panel, there.machine, "jobs", do="jobs")["problem"]["name"] == "NotRunningError"
-    there.machine.destroy()
-    there.yard.pause(90)
-    assert part(panel, there.machine, "jobs", do="jobs")["problem"]["name"] == "NotFoundError"
+    own.machine.stop()
+    assert part(panel, own.machine, "jobs", do="jobs")["problem"]["name"] == "NotRunningError"
+    own.machine.destroy()
+    own.yard.pause(90)
+    assert part(panel, own.machine, "jobs", do="jobs")["problem"]["name"] == "NotFoundError"
 
     said(panel, do="now")
     assert [(row["state"], row["opens"]) for row in panel._rows] == [("gone", False)]
@@ -215,19 +209,19 @@ def test_a_machine_that_does_not_run_or_is_gone_is_said_and_its_panel_goes_on(
     assert panel._error["message"] == "there is no machine 1"
 
 
-def test_a_copy_keeps_no_look_and_no_order_waiting(there: Ground, panel: vastnb.FleetPanel) -> None:
-    large(there.home / "out")
-    offer = part(panel, there.machine, "files", do="measure", source="out", to=".")["offer"]
-    panel._handle_custom_msg({"do": "bring", "id": there.machine.id, "number": offer["number"]}, [])
+def test_a_copy_keeps_no_look_and_no_order_waiting(own: Ground, panel: vastnb.FleetPanel) -> None:
+    large(own.home / "out")
+    offer = part(panel, own.machine, "files", do="measure", source="out", to=".")["offer"]
+    panel._handle_custom_msg({"do": "bring", "id": own.machine.id, "number": offer["number"]}, [])
     turn = panel._about["turn"]
 
-    said(panel, do="ask", id=there.machine.id, order="extend")
+    said(panel, do="ask", id=own.machine.id, order="extend")
     said(panel, do="do", number=panel._confirm["number"], value=1)
 
     assert "ends itself" in panel._outcomes[0]["words"]
     assert panel._about["turn"] > turn
-    assert panel._opened[str(there.machine.id)]["files"]["busy"]
-    part(panel, there.machine, "files", do="give up")
+    assert panel._opened[str(own.machine.id)]["files"]["busy"]
+    part(panel, own.machine, "files", do="give up")
 
 
 # --- home, and gone -------------------------------------------------------------------------------------------------------
@@ -245,29 +239,29 @@ def destroyed(panel: vastnb.FleetPanel, machine: Any, **given: Any) -> dict[str,
 
 
 def test_before_a_machine_is_destroyed_its_files_come_home(
-    there: Ground, panel: vastnb.FleetPanel, private_home: Path
+    own: Ground, panel: vastnb.FleetPanel, private_home: Path
 ) -> None:
-    (there.home / "out").mkdir()
-    (there.home / "out" / "a").write_text("made there")
-    price = there.machine.record.inet_up_usd_per_gb
-    said(panel, do="ask", id=there.machine.id, order="destroy")
+    (own.home / "out").mkdir()
+    (own.home / "out" / "a").write_text("made there")
+    price = own.machine.record.inet_up_usd_per_gb
+    said(panel, do="ask", id=own.machine.id, order="destroy")
     assert panel._confirm["fetch"].startswith(f"${price:.4f} a GB")
 
-    outcome = destroyed(panel, there.machine, fetch="out", to="results/")
+    outcome = destroyed(panel, own.machine, fetch="out", to="results/")
 
     assert not outcome["bad"]
     assert outcome["words"].endswith(f"out is in {private_home / 'results'}.")
     assert (private_home / "results" / "out" / "a").read_text() == "made there"
-    assert there.yard.machines == []
+    assert own.yard.machines == []
     assert [row["state"] for row in panel._rows] == ["gone"]
 
 
-def test_a_machine_whose_files_do_not_come_home_is_kept_and_stopped(there: Ground, panel: vastnb.FleetPanel) -> None:
-    outcome = destroyed(panel, there.machine, fetch="nothing-there", to=".")
+def test_a_machine_whose_files_do_not_come_home_is_kept_and_stopped(own: Ground, panel: vastnb.FleetPanel) -> None:
+    outcome = destroyed(panel, own.machine, fetch="nothing-there", to=".")
 
     assert outcome["bad"]
-    assert f"machine {there.machine.id} was not destroyed, for nothing-there is not whole" in outcome["words"]
+    assert f"machine {own.machine.id} was not destroyed, for nothing-there is not whole" in outcome["words"]
     assert "its disk costs: start() and destroy(fetch=...) again" in outcome["hint"]
     assert [row["state"] for row in panel._rows] in (["stopping"], ["stopped"])
-    said(panel, do="ask", id=there.machine.id, order="destroy")
+    said(panel, do="ask", id=own.machine.id, order="destroy")
     assert panel._confirm["fetch"] == ""

@@ -13,6 +13,7 @@ import pytest
 from comm import get_comm_manager
 from IPython.utils.capture import capture_output
 from ipywidgets.widgets.widget import _instances
+from remote_ground import until
 from renting import Yard
 
 import vastnb
@@ -369,16 +370,20 @@ def test_a_file_of_state_that_cannot_be_used_is_shown(kernel: Fleet, panel: vast
 
 def test_another_session_is_followed_and_its_orders_are_not_those_of_the_last() -> None:
     vastnb.use("sandbox", offers=300, start="2026-06-01")
-    vastnb.launch(vastnb.search("num_gpus=1", limit=5), name="lora", image="a/b:1", max_hours=2)
+    vastnb.launch(vastnb.search("num_gpus=1", limit=5), name="lora", image="a/b:1", max_hours=2).wait()
     panel = vastnb.FleetPanel()
     panel.look()
-    said(panel, do="ask", id=panel._rows[0]["id"], order="destroy")
+    number = panel._rows[0]["id"]
+    said(panel, do="ask", id=number, order="destroy")
+    said(panel, do="jobs", id=number)
+    until(lambda: not panel._opened[str(number)]["jobs"]["busy"])
     assert panel._confirm
+    assert "nothing really runs on machine" in panel._opened[str(number)]["jobs"]["problem"]["message"]
 
     vastnb.use("sandbox", offers=300, start="2026-07-01")
     said(panel, do="look")
 
-    assert (panel._rows, panel._confirm) == ([], {})
+    assert (panel._rows, panel._confirm, panel._opened) == ([], {}, {})
     assert panel._about["at"] == "2026-07-01 00:00:00 UTC"
     panel.close()
 

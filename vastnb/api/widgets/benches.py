@@ -68,7 +68,7 @@ class Bench:
         changed: Callable[[], None],
     ) -> None:
         self._find, self._begin, self._changed = find, begin, changed
-        self._given_up = threading.Event()
+        self._lock, self._given_up = threading.Lock(), threading.Event()
         self._asked = 0
         self.parts: dict[Part, dict[str, Any]] = {"jobs": {}, "files": {}}
         """What is shown of each part; JSON."""
@@ -137,7 +137,7 @@ class Bench:
     def give_up(self) -> None:
         """Stop the copy that is under way, or do not begin it."""
         self._given_up.set()
-        self._note("files", **({"busy": "Stopping"} if self.parts["files"].get("busy") else {"offer": None}))
+        self._note("files", offer=None, stopping=True)
 
     def _brought(self, source: str, to: str, tell: Callable[[Moving], None]) -> dict[str, Any]:
         place = Path(to).expanduser().absolute()
@@ -156,7 +156,7 @@ class Bench:
     def _do(self, part: Part, words: str, work: Callable[[], dict[str, Any]], **first: Any) -> None:
         if self.parts[part].get("busy"):
             return
-        self._note(part, **first, busy=words, problem=None)
+        self._note(part, **first, busy=words, problem=None, stopping=False)
 
         def act() -> None:
             done: dict[str, Any] = {}
@@ -170,8 +170,9 @@ class Bench:
         self._begin(act)
 
     def _note(self, part: Part, **changes: Any) -> None:
-        self.parts[part] = {**self.parts[part], **changes}
-        self._changed()
+        with self._lock:
+            self.parts[part] = {**self.parts[part], **changes}
+        self._changed()  # not inside: whoever draws waits for the panel, which may wait for us
 
 
 def _say_first(moving: Moving) -> None:

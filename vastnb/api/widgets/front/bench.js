@@ -85,12 +85,12 @@ class Bench {
 
   drawFiles(files) {
     this.measure.disabled = Boolean(files.busy);
-    this.filesBusy.textContent = files.busy ? `${files.busy}…` : "";
+    this.filesBusy.textContent = files.busy ? `${files.stopping ? "Stopping" : files.busy}…` : "";
     this.drawProblem(this.filesProblem, files.problem);
     const shown = JSON.stringify([files.offer, files.said, files.copying]);
     if (this.drawnFiles === shown) return;
     this.drawnFiles = shown;
-    const giveUp = (words) => h("button", { type: "button", onclick: () => this.say({ do: "give up" }) }, words);
+    const giveUp = (words) => h("button", { type: "button", onclick: (e) => { e.currentTarget.disabled = true; this.say({ do: "give up" }); } }, words);
     const bring = files.offer && h("button", { type: "button", className: "vastnb-main", onclick: () => { bring.disabled = true; this.say({ do: "bring", number: files.offer.number }); } }, "Bring it home");
     this.answer.replaceChildren(...(files.offer ? [h("span", { title: `to ${files.offer.place}` }, files.offer.words), bring, giveUp("Cancel")] : files.copying ? [giveUp("Stop copying")] : files.said ? [h("span", { dir: "auto" }, files.said)] : []));
     bring?.focus();
