@@ -207,6 +207,8 @@ VALUES: dict[str, Any] = {
     "bytes": bytes(range(256)),
     "nested": {"a": [1, 2.5, None, True], "b": {"c": ["d"]}},
     "nothing": None,
+    "blank": "",
+    "no_bytes": b"",
 }  # fmt: skip
 
 

@@ -173,14 +173,14 @@ def _push(kernel: Kernel, name: str, value: Any, pickle: bool) -> int:
             kind = pack(value, file, pickle=pickle)
         except (TypeError, ValueError, NotImplementedError) as error:
             raise _not_carried(kernel.connection, f"{name} is not pushed: {error}", error) from error
-        size, little = file.seek(0, os.SEEK_END), ""
+        size, little = file.seek(0, os.SEEK_END), None
         file.seek(0)
         if size <= LITTLE_BYTES:
             little = base64.b64encode(file.read()).decode()
         else:
             _send(kernel.connection, file, size, path)
     told = kernel.evaluate(f"receive({name!r}, globals(), {kind!r}, {path!r}, pickle={pickle}, little={little!r})")
-    if not little:
+    if little is None:
         kernel.connection.run(f"rm -f {path}")
     if "problem" in told:
         raise _not_carried(kernel.connection, f"{name} arrived, and could not be read there: {told['problem']}")

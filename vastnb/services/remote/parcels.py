@@ -90,18 +90,18 @@ def carry(name: str, names: dict[str, Any], folder: str, *, pickle: bool) -> str
     return json.dumps({"kind": kind, "size": size, "little": little})
 
 
-def receive(name: str, names: dict[str, Any], kind: str, path: str, *, pickle: bool, little: str = "") -> str:
+def receive(name: str, names: dict[str, Any], kind: str, path: str, *, pickle: bool, little: str | None = None) -> str:
     """Give a name to the value in a file, which is written before if the value is little; why it cannot be, as JSON."""
     path = os.path.expanduser(path)  # noqa: PTH111
     try:
-        if little:
+        if little is not None:
             with open(path, "wb") as file:  # noqa: PTH123
                 file.write(base64.b64decode(little))
         names[name] = unpack(kind, path, pickle=pickle)
     except Exception as error:  # noqa: BLE001 as above
         return json.dumps({"problem": str(error) or type(error).__name__})
     finally:
-        if little:  # of another it may be told again, and who sent it removes it
+        if little is not None:  # of another it may be told again, and who sent it removes it
             _remove(path)
     return "{}"
 

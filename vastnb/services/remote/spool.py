@@ -58,7 +58,7 @@ class Spool:
         return self._outline(), self._path
 
     def drop(self) -> None:
-        """Let go of the file, if there is one; nothing was asked of it yet."""
+        """Let go of the file, if there is one; what is in it stays."""
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
