@@ -181,6 +181,7 @@ One table of commands has two doors: `%vast WORD ...` in a notebook, `vastnb WOR
 {words}
 
 In a notebook the value is returned: `df = %vast search ...` assigns it, `_` holds it, and a trailing `;` hides the display only.
+An option may be written as an argument (`hours=3`), hours and days as a time (`2h`, `30d`).
 `$name` and `{{expression}}` are expanded on the line. In a cell that begins with `%%vast search`, the lines below are more of the query;
 nothing is expanded there, blank lines and comments (`#`) are left out.
 
@@ -428,8 +429,6 @@ def with_outputs(text: str, shell: Any) -> str:
     """`text` with the outputs of its blocks as they are now; blocks of one page run in one shell, in order."""
 
     def renewed(found: re.Match[str]) -> str:
-        if "<!-- not run" in found[1]:
-            return found[0]
         shown = output(shell, found[2])
         return found[0] if found[3] is None else found[0].replace(f"```text\n{found[3]}```", f"```text\n{shown}```")
 
