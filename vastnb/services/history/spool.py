@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import logging
@@ -67,6 +68,7 @@ _lock = threading.RLock()
 _open: dict[Path, Stream] = {}
 """The stream that this process writes, for each store; of the stores that were used last."""
 _MOST_OPEN = 8
+_TRIES = 100
 _told: set[str] = set()
 
 
@@ -225,10 +227,8 @@ class Stream:
         import pyarrow as pa
 
         self.date, self.pid = date, os.getpid()
-        there = folder / date
-        make_private(there)
-        self.path = there / f"{_host()}.{self.pid}.{secrets.token_hex(4)}.arrows"
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        self.path = folder / date / f"{_host()}.{self.pid}.{secrets.token_hex(4)}.arrows"
+        self._fd = _created(self.path)
         self._piece = io.BytesIO()
         options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
         self._arrow = pa.ipc.new_stream(pa.PythonFile(self._piece, "w"), arrow_schema("observations"), options=options)
@@ -286,6 +286,15 @@ def put(store: Store, answers: Iterable[Seen]) -> None:
             except OSError as error:
                 _open.pop(store.folder).leave()
                 raise StateError(f"{stream.path} cannot be written: {error}", original=error) from error
+
+
+def _created(path: Path) -> int:
+    """A new file, open for writing. Who packs removes a day's folder as soon as it is empty: it is made again."""
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError):
+            make_private(path.parent)
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    raise FileNotFoundError(errno.ENOENT, "its folder is taken away whenever it is made", str(path))
 
 
 def _stream(store: Store, date: str) -> Stream:
