@@ -39,7 +39,7 @@ def require_programs() -> None:
         pytest.skip(f"there is no {', '.join(missing)} (apt-get install openssh-server rsync)")
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """Look again and again at what another process does, and return what was seen at last."""
     give_up_at, pause = time.monotonic() + timeout_s, threading.Event()
     while not (seen := condition()):
