@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
+import platform
 import subprocess
 import sys
 import threading
@@ -22,6 +24,7 @@ from vastnb.errors import CommandError, InputError, NotOursError, ServerError
 from vastnb.sandbox.machines import Machines
 from vastnb.services.events import Queue, queue_of
 from vastnb.services.instances import Instance, Keeper
+from vastnb.services.instances.fleet import fleet_of
 from vastnb.services.instances.keeper import stop_keeper
 from vastnb.services.instances.keeps import Keep, Keeps
 from vastnb.services.instances.launching import launch_on
@@ -205,15 +208,17 @@ def test_what_is_kept_is_said_and_told_through_the_doors(ip: Any, tmp_path: Path
     def vast(line: str) -> Any:
         return ip.run_line_magic("vast", line)
 
-    vast("use sandbox start=2026-06-01T09:00 offers=400 machines=true")
+    vast("use sandbox start=2026-06-01T09:00 offers=400 seed=5 machines=true")
     vastnb.launch(vastnb.search("num_gpus=1"), name="work", max_hours=9).wait()  # type: ignore[union-attr]
     vast("run work 'mkdir ckpt logs && echo 1 >ckpt/a'")
     job = vast("run work --detach sleep 300").id
     vast(f"keep work ckpt --to {tmp_path}/to --every 20min --job {job} --patience 1h")
-    until(lambda: not vastnb.keeps().copied_at.isna().any())
-    stop_keeper()
     vast(f"keep work none --to {tmp_path}/none")
-    until(lambda: vast("keeps").problem.iloc[1])
+    stop_keeper()
+    fleet = fleet_of()
+    queue = queue_of(fleet.client)
+    keeper = Keeper(fleet, queue)
+    keeper.turn()
 
     told = vast("keeps work").set_index("source")
     assert (told.to["ckpt"], told.name["ckpt"], told.state["ckpt"]) == (f"{tmp_path}/to", "work", "kept")
@@ -225,9 +230,14 @@ def test_what_is_kept_is_said_and_told_through_the_doors(ip: Any, tmp_path: Path
     assert "copied never" in none and "No such file" in none
     assert status.exit_status == 1
 
-    assert vast("keep work none --stop").source.tolist() == ["ckpt"]
-    stop_keeper()
-    assert vast("watch --status").keeps[0].kept_by is None
+    assert vast("keep work none/ --stop").source.tolist() == ["ckpt"]
+    over = threading.Event()
+    over.set()
+    keeper.run(over)
+    queue.close()
+    assert [keep.kept_by for keep in (*status.keeps, *vast("watch --status").keeps)] == [
+        f"Process {os.getpid()} on {platform.node()}"
+    ] * 2 + [None]
     assert vast("keep work --stop").empty and vast("keeps").empty
     with pytest.raises(CommandError, match="where it is to come home"):
         vast("keep work ckpt")
@@ -379,6 +389,23 @@ def test_a_machine_whose_last_copy_failed_is_not_given_up(spot: Yard, tmp_path: 
 
     assert told.instance_id == machine.id
     assert files(tmp_path / "to") == {"a": "1\n"}
+    queue.close()
+
+
+@pytest.mark.parametrize("how", ["stop_keeping", "destroy"])
+def test_who_wants_no_other_machine_while_one_is_looked_for_gets_none(spot: Yard, tmp_path: Path, how: str) -> None:
+    machine, keeper, queue = outbid(spot, tmp_path / "to")
+    requests = spot.rent_requests
+    spot.sandbox.faults.add("slow", path="/bundles/", seconds=3.0)
+    turning = threading.Thread(target=keeper.turn)
+    turning.start()
+    until(lambda: not spot.sandbox.faults.waiting())
+    getattr(living(spot), how)()
+    turning.join()
+    keeper.turn()
+
+    assert spot.rent_requests == requests
+    assert [row["id"] for row in spot.machines] == ([machine.id] if how == "stop_keeping" else [])
     queue.close()
 
 

@@ -236,7 +236,7 @@ class Keeper:
 
     def _vanished(self, keep: Keep, row: Rental, sight: Sight) -> None:
         """A machine that is not there any more: it is over, unless it was lost before and nobody here ended it."""
-        if keep.lost_at is None or row.note == DESTROYED or not _may_move(keep, row):
+        if keep.lost_at is None or not _may_move(keep, row):
             self._changed(keep, stage="over")
             return
         since = sight.now if keep.gone_at is None else keep.gone_at
@@ -257,13 +257,16 @@ class Keeper:
                 f"({behind[0].problem or 'its copy is too old'})", code="kept", instance_id=keep.instance_id,
                 hint="change_bid() lets one that is outbid run again, destroy() gives it up",
             )  # fmt: skip
+        message = ""
         try:
             plan = moving.offer_for(self._fleet, row, sight.now)
+            message = f"{why}: it goes, and offer {plan.quote.offer_id} comes in its place"
         except BudgetError:
             if row.terms.get("at_end") == "stop":
                 raise
-        else:
-            message = f"{why}: it goes, and offer {plan.quote.offer_id} comes in its place"
+        if not self._is_wanted(keep) or not _may_move(keep, self._row(keep)):
+            return
+        if message:
             self._tell("instance.moving", keep, sight.now, message)
         self._leave(self._changed(keep, stage="leaving"), row, sight)
 
@@ -271,6 +274,8 @@ class Keeper:
         record = next((record for record in sight.listing.records if record.id == keep.instance_id), None)
         if record is not None or row.note != DESTROYED:  # one that is not listed may come back with its host, and cost
             Instance(self._fleet, record, row, sight.now).destroy()
+        if not self._is_wanted(keep):
+            return
         try:
             other = moving.rent_for(self._fleet, row, sight.now)
         except BudgetError as error:
@@ -281,6 +286,10 @@ class Keeper:
             keep, stage="arriving", instance_id=other.id, machines=(*keep.machines, other.id), job_id=running.new_token(), is_started=False,
             lost_at=None, gone_at=None,
         )  # fmt: skip
+
+    def _is_wanted(self, keep: Keep) -> bool:
+        """Whether it is still kept: looking for an offer takes time, in which its owner may have said otherwise."""
+        return self._keeps.hold(keep, is_working=True) is not None
 
     def _settle_in(self, keep: Keep, machine: Instance, now: float) -> Keep:
         """Put the copies on the machine, and see that they are whole there."""
@@ -321,7 +330,8 @@ class Keeper:
 
 def _may_move(keep: Keep, row: Rental) -> bool:
     """Whether another machine may come in the place of this one, which is meant to run."""
-    return row.terms.get("on_outbid") == "move" and not row.was_stopped and not keep.is_job_over
+    is_meant_to_run = not row.was_stopped and row.note != DESTROYED
+    return row.terms.get("on_outbid") == "move" and is_meant_to_run and not keep.is_job_over
 
 
 def _is_lost(record: InstanceRecord) -> bool:
