@@ -36,7 +36,7 @@ class KeepStatus(BaseModel):
     kept_by: str | None = Field(description="computer and process; None if nobody copies")
 
     def __str__(self) -> str:
-        by = f", by {self.kept_by}" if self.kept_by is not None else ", nobody copies: vastnb sync does"
+        by = f", by {self.kept_by}" if self.kept_by is not None else "; nobody copies now, vastnb sync would"
         due = f", next {_said(self.next_at)}" if self.next_at is not None else ""
         problem = f"; {self.problem}" if self.problem else ""
         called = f"{self.name} ({self.instance_id})" if self.name else f"machine {self.instance_id}"
