@@ -18,7 +18,7 @@ __all__ = ["LITTLE_BYTES", "carry", "outcome", "pack", "receive", "unpack", "wat
 
 LITTLE_BYTES = 100_000
 """What goes along with a message, instead of by a file."""
-_UNNAMED = "\0"
+_UNNAMED = "vastnb: no name"
 """The column of a series without a name."""
 _outcomes: dict[str, list[str] | None] = {}
 _MOST_OUTCOMES = 100
@@ -189,9 +189,7 @@ def _read_frame(path: str) -> Any:
 
 def _read_series(path: str) -> Any:
     series = _read_frame(path).iloc[:, 0]
-    if series.name == _UNNAMED:
-        series.name = None  # older pandas takes rename(None) for no change
-    return series
+    return series.rename(None) if series.name == _UNNAMED else series
 
 
 def _read_polars(path: str) -> Any:
