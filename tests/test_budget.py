@@ -64,8 +64,8 @@ def test_the_cap_of_a_day_holds_tomorrow_too() -> None:
 def test_the_cap_in_all_needs_an_end_for_every_machine() -> None:
     caps = BudgetSettings(max_usd_total=10)
 
-    assert refused(caps, Cost(1.0, NOON + 3600, 1.0), Cost(1.0, NOON + 3600, 4.0), spent=Spent(total_usd=5)) is None
-    open_ended, too_much = refused(caps, Cost(1.0)), refused(caps, Cost(1.0, NOON, 6.0), spent=Spent(total_usd=5))
+    assert refused(caps, Cost(1.0, NOON + 3600, 1.0), Cost(1.0, NOON + 3600, 4.0), spent=Spent(usd_total=5)) is None
+    open_ended, too_much = refused(caps, Cost(1.0)), refused(caps, Cost(1.0, NOON, 6.0), spent=Spent(usd_total=5))
     assert open_ended is not None
     assert "max_hours" in (open_ended.hint or "")
     assert too_much is not None

@@ -442,7 +442,7 @@ def test_a_machine_whose_host_never_comes_back_is_moved_after_some_patience(spot
     assert living(spot).run("cat ckpt/a").stdout == "1\n"
     rows = {row.instance_id: row for row in spot.kernel().journal.rows()}
     assert billed(spot, began) > 0
-    assert billed(spot, began) + (rows[told.instance_id].most_usd or 9) <= 1.0 + living(spot).bill().total_usd
+    assert billed(spot, began) + (rows[told.instance_id].most_usd or 9) <= 1.0 + living(spot).bill().usd_total
     queue.close()
 
 

@@ -132,7 +132,7 @@ def test_it_lasts_no_longer_than_its_money(place: Yard, traffic_usd: float) -> N
 
     assert after.state == "stopped"
     assert after.ends_at is not None
-    assert 0.3 < after.bill().total_usd + traffic_usd <= 0.5
+    assert 0.3 < after.bill().usd_total + traffic_usd <= 0.5
 
 
 def test_a_machine_that_stops_itself_needs_nothing(place: Yard) -> None:

@@ -181,12 +181,12 @@ def test_destroying_gives_the_final_bill_when_a_list_lacks_the_machine(there: Ya
     bill = machine.destroy()
 
     lines = [line for line in there.sandbox.bill() if line["contract_id"] == machine.id]
-    assert bill.total_usd == pytest.approx(sum(line["micro_usd"] for line in lines) / 1e6, abs=0.002)
+    assert bill.usd_total == pytest.approx(sum(line["micro_usd"] for line in lines) / 1e6, abs=0.002)
     assert bill.is_final
     assert (machine.state, there.machines) == ("gone", [])
     with pytest.raises(errors.NotFoundError):
         machine.refresh()
-    assert machine.destroy().total_usd == bill.total_usd
+    assert machine.destroy().usd_total == bill.usd_total
 
 
 def test_what_cannot_be_seen_to_be_gone_is_not_called_gone(there: Yard, machine: Instance) -> None:

@@ -208,7 +208,7 @@ def test_the_bill_is_what_the_quote_and_the_audit_said(
     assert bill.disk_usd == pytest.approx(quoted.disk_usd + quoted.idle_usd, abs=0.01)
     assert bill.download_usd == pytest.approx(quoted.download_usd, abs=0.01)
     assert bill.upload_usd == pytest.approx(quoted.upload_usd, abs=0.01)
-    assert bill.total_usd == pytest.approx(quoted.usd_total, abs=0.015)
+    assert bill.usd_total == pytest.approx(quoted.usd_total, abs=0.015)
     assert row["usd_per_hour"] == pytest.approx(quoted.usd_per_hour, abs=1e-6)
 
 

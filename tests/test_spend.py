@@ -89,13 +89,13 @@ def billed(sandbox: Any, key: Any) -> dict[Any, float]:
 def test_the_days_of_a_month_add_up_to_what_the_balance_lost(month: SimpleNamespace) -> None:
     df = spend(by="day", client=month.client)
 
-    assert df.total_usd.sum() == pytest.approx(month.before - month.renter.credit, abs=1e-6)
-    assert df.total_usd.sum() > 10
+    assert df.usd_total.sum() == pytest.approx(month.before - month.renter.credit, abs=1e-6)
+    assert df.usd_total.sum() > 10
     by_item = df.melt("day", list(COLUMNS.values()), "item", "usd").query("usd > 0").set_index(["day", "item"]).usd
     lines = billed(month.place.sandbox, lambda line: (pd.Timestamp(line["day"], tz="UTC"), COLUMNS[line["item"]]))
     assert by_item.to_dict() == pytest.approx(lines, abs=1e-9)
     assert df.day.is_monotonic_increasing and len(df) == 26
-    assert (df[PARTS].sum(axis=1) - df.total_usd).abs().max() < 1e-9
+    assert (df[PARTS].sum(axis=1) - df.usd_total).abs().max() < 1e-9
 
 
 def test_each_contract_has_its_items_and_what_is_known_of_it(month: SimpleNamespace) -> None:
@@ -113,7 +113,7 @@ def test_each_contract_has_its_items_and_what_is_known_of_it(month: SimpleNamesp
     assert df.loc[month.console, ["what", "name", "label", "notebook"]].tolist() == ["machine", "", "by hand", ""]
     assert df.loc[month.console].gpu_name and df.loc[month.long].gpu_name
     assert df.what.value_counts().to_dict() == {"machine": 6, "volume": 1}
-    assert df.total_usd.is_monotonic_decreasing
+    assert df.usd_total.is_monotonic_decreasing
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_groups_hold_everything_machines_of_the_console_and_volumes_too(
     df = spend(by=by, client=month.client)
 
     assert df.groupby("group").contracts.sum().to_dict() == groups
-    assert df.total_usd.sum() == pytest.approx(month.before - month.renter.credit, abs=1e-6)
+    assert df.usd_total.sum() == pytest.approx(month.before - month.renter.credit, abs=1e-6)
 
 
 def test_by_gpu_a_machine_that_nobody_remembers_has_no_model(month: SimpleNamespace) -> None:
@@ -152,7 +152,7 @@ def test_fewer_days_are_only_those(month: SimpleNamespace) -> None:
     whole, few = (spend(days=days, by="day", client=month.client) for days in (30, 5))
 
     assert few.day.tolist() == whole.day.tolist()[-5:]
-    assert few.total_usd.tolist() == pytest.approx(whole.total_usd.tolist()[-5:])
+    assert few.usd_total.tolist() == pytest.approx(whole.usd_total.tolist()[-5:])
 
 
 def test_the_picture_of_the_days_is_drawn_from_it(month: SimpleNamespace) -> None:
@@ -213,7 +213,7 @@ def test_days_are_asked_for_only_where_something_lived_on_several(tmp_path: Path
         df = spend(by="day", client=client)
 
         assert place.sandbox.requests("/charges/") == 1
-        assert df.total_usd.tolist() == pytest.approx([100 - Renter(place.sandbox).credit], abs=1e-9)
+        assert df.usd_total.tolist() == pytest.approx([100 - Renter(place.sandbox).credit], abs=1e-9)
         assert df.day.tolist() == [datetime(2026, 6, 1, tzinfo=UTC)]
 
 
@@ -263,7 +263,7 @@ def test_money_of_an_item_that_nobody_knows_is_not_lost() -> None:
 
     charge = charge_of(row)
 
-    assert (charge.what, charge.id, charge.total_usd, charge.usd["other_usd"], charge.used["gpu_usd"]) == ("serverless", 7, 3.0, 2.0, 1200.5)  # fmt: skip
+    assert (charge.what, charge.id, charge.usd_total, charge.usd["other_usd"], charge.used["gpu_usd"]) == ("serverless", 7, 3.0, 2.0, 1200.5)  # fmt: skip
     assert charge.is_whole and not charge_of({**row, "amount": 3.002}).is_whole
     assert charge_of({"source": None, "amount": 0.5}).usd["other_usd"] == 0.5
 

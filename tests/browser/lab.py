@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from PIL import Image, ImageChops, ImageOps
+from playwright.sync_api import Error as PlaywrightError
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 CHROMIUM_ARGS = [
@@ -156,7 +157,11 @@ def run_all(page: Any) -> None:
     """Run > Run All Cells by the menu, as a person does, and wait for the end."""
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click()
-    page.wait_for_function(ALL_RUN, timeout=60_000, polling=50)
+    try:
+        page.wait_for_function(ALL_RUN, timeout=60_000, polling=50)
+    except PlaywrightError as late:
+        late.add_note(f"a cell that fails stops the others; complaints: {errors(page)}")
+        raise
 
 
 def errors(page: Any) -> list[str]:

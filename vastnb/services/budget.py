@@ -38,7 +38,7 @@ class Spent:
 
     today_usd: float = 0.0
     """The whole account, since midnight UTC."""
-    total_usd: float = 0.0
+    usd_total: float = 0.0
     """All machines of vastnb, from the first on."""
 
 
@@ -126,7 +126,7 @@ def check(caps: BudgetSettings, new: Cost, *, others: Iterable[Cost], spent: Spe
             "budget.max_usd_total is set, and a machine without an end has no highest cost", cap="budget.max_usd_total",
             limit_usd=caps.max_usd_total, hint="give max_hours or max_usd; end or limit what runs without one",
         )  # fmt: skip
-    total = spent.total_usd + sum(cost.most_usd or 0.0 for cost in together)
+    total = spent.usd_total + sum(cost.most_usd or 0.0 for cost in together)
     _hold("budget.max_usd_total", caps.max_usd_total, total, "all machines of vastnb together could cost")
 
 

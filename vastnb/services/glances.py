@@ -227,7 +227,7 @@ class Glances:
             tried = replace(tried, balance_usd=self.fleet.client.user(refresh=True).left_usd)
         with suppress(VastError):
             charges = self._charges(glance) if glance.machines else []
-            charged = [replace(m, charged_usd=bill_of(m.id, charges).total_usd) for m in glance.machines]
+            charged = [replace(m, charged_usd=bill_of(m.id, charges).usd_total) for m in glance.machines]
             tried = replace(tried, machines=tuple(charged))
         return tried
 

@@ -156,7 +156,7 @@ def _require_total(machine: _Outbid, price: float) -> None:
     total, ends_at = machine.row.terms.get("max_usd"), machine.row.ends_at
     if total is None or ends_at is None:
         return
-    needed = machine.handle.bill().total_usd + price * max(0.0, ends_at - machine.sight.now) / 3600
+    needed = machine.handle.bill().usd_total + price * max(0.0, ends_at - machine.sight.now) / 3600
     if needed > total + 1e-9:
         raise BudgetError(
             f"max_usd={total:g} is ${needed - total:,.2f} too little for machine {machine.record.id} until its end at ${price:.3f}/h",

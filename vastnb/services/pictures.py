@@ -39,7 +39,7 @@ _PARTS = {
     "upload_usd": "upload",
     "idle_usd": "disk while stopped",
 }
-_TOTALS = ("usd_total", "total_usd", "usd")
+_TOTALS = ("usd_total", "usd")
 
 
 def plot(frame: pd.DataFrame, picture: str | None = None, *, ax: Axes | None = None) -> Axes:

@@ -107,7 +107,7 @@ def _run(fleet: Fleet, max_usd: float, report: _Report) -> None:
         with report.asking("it is gone at the end"):
             bill = machine.destroy()
             report.add("it is gone at the end", "the list lacks it", True)
-            _compare(bill.total_usd, machine.plan.usd_per_hour, fleet.look().now - began, report)
+            _compare(bill.usd_total, machine.plan.usd_per_hour, fleet.look().now - began, report)
 
 
 def _look_at_it(fleet: Fleet, machine: Instance, report: _Report, began: float) -> None:

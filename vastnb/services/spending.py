@@ -65,7 +65,7 @@ class Charge:
     """Whether the items come to the sum that the service tells."""
 
     @property
-    def total_usd(self) -> float:
+    def usd_total(self) -> float:
         """All items together."""
         return math.fsum(self.usd.values())
 
@@ -96,7 +96,7 @@ def spend(days: int = 30, *, by: By = "name", client: Client | None = None) -> p
     -------
     DataFrame
         RangeIndex, dearest first, by day in order of time; columns as in the columns page under the spending of days, contracts
-        and groups, also when empty. ``total_usd`` is the sum of the other amounts. Below it is said up to when.
+        and groups, also when empty. ``usd_total`` is the sum of the other amounts. Below it is said up to when.
 
     Raises
     ------
@@ -270,7 +270,7 @@ def _sums(charges: Iterable[Charge]) -> dict[str, float]:
     """The amounts of some charges, and all together."""
     found = list(charges)
     sums = {name: math.fsum(charge.usd[name] for charge in found) for name in _AMOUNTS}
-    return {**sums, "total_usd": math.fsum(sums.values())}
+    return {**sums, "usd_total": math.fsum(sums.values())}
 
 
 def _by_day(daily: Iterable[tuple[datetime, Charge]]) -> list[dict[str, Any]]:
@@ -288,7 +288,7 @@ def _by_contract(charges: Iterable[Charge], known: Mapping[int, _Known]) -> list
             "instance_id": charge.id, "what": charge.what, **about._asdict(), "label": _label(charge), **_sums([charge]),
             "from_at": charge.from_at, "until_at": charge.until_at,
         })  # fmt: skip
-    return sorted(rows, key=lambda row: -row["total_usd"])
+    return sorted(rows, key=lambda row: -row["usd_total"])
 
 
 def _by_group(charges: Iterable[Charge], by: By, known: Mapping[int, _Known]) -> list[dict[str, Any]]:
@@ -299,7 +299,7 @@ def _by_group(charges: Iterable[Charge], by: By, known: Mapping[int, _Known]) ->
         {"group": group, "what": what, **_sums(found), "contracts": len(found)}
         for (group, what), found in groups.items()
     ]
-    return sorted(rows, key=lambda row: (-row["total_usd"], row["group"]))
+    return sorted(rows, key=lambda row: (-row["usd_total"], row["group"]))
 
 
 def _group(charge: Charge, by: By, known: Mapping[int, _Known]) -> str:
@@ -325,7 +325,7 @@ def _label(charge: Charge) -> str:
 
 def _notes(charges: Sequence[Charge], sight: Sight, first: datetime, days: int) -> list[str]:
     """The sum, up to when it counts, and what is not told yet or does not fit."""
-    total = math.fsum(charge.total_usd for charge in charges)
+    total = math.fsum(charge.usd_total for charge in charges)
     said = [f"Together ${total:,.2f} in {days} {'day' if days == 1 else 'days'}, {first:%Y-%m-%d} to {sight.listing.seen_at:%Y-%m-%d %H:%M} UTC."]  # fmt: skip
     if charges or sight.listing.records:
         said.append("Charges may come late: the last hours can still grow.")
@@ -338,7 +338,7 @@ def _notes(charges: Sequence[Charge], sight: Sight, first: datetime, days: int) 
 
 def _unequal(charges: Iterable[Charge], daily: Iterable[tuple[datetime, Charge]]) -> list[str]:
     """Charges that came in between the two questions, or that the service tells of no day."""
-    whole, days = _sums(charges)["total_usd"], _sums(charge for _, charge in daily)["total_usd"]
+    whole, days = _sums(charges)["usd_total"], _sums(charge for _, charge in daily)["usd_total"]
     return [f"The days come to ${days:,.2f}, all together to ${whole:,.2f}."] if abs(whole - days) > _CENT / 2 else []
 
 
@@ -390,8 +390,8 @@ def reconciled(row: Rental, bill: Charge, *, final: bool) -> dict[str, Any]:
     amounts |= {f"{item.name}_billed_usd": item.billed_usd for item in items}
     gpu, _, idle = items[:3]
     return {
-        "instance_id": row.instance_id, "name": _about(bill, {}).name or row.name, "quoted_usd": quoted, "billed_usd": bill.total_usd,
-        "difference_usd": None if quoted is None else bill.total_usd - quoted, "why": _why(items, bill, row),
+        "instance_id": row.instance_id, "name": _about(bill, {}).name or row.name, "quoted_usd": quoted, "billed_usd": bill.usd_total,
+        "difference_usd": None if quoted is None else bill.usd_total - quoted, "why": _why(items, bill, row),
         "final": final, **amounts, "other_billed_usd": bill.usd["other_usd"],
         "hours_quoted": gpu.quoted, "hours_billed": gpu.billed, "idle_hours_quoted": idle.quoted, "idle_hours_billed": idle.billed,
         "rental": row.rental, "gpu_name": row.quote.get("gpu_name"), "launched_at": _moment(row.sent_at),

@@ -327,7 +327,7 @@ def _machine_facts(state: State, machine: Instance) -> Iterator[tuple[str, str]]
 
 def _bill_facts(bill: Bill | None) -> Iterator[tuple[str, str]]:
     if bill is not None:
-        yield "Final bill", usd(bill.total_usd, 3)
+        yield "Final bill", usd(bill.usd_total, 3)
         parts = {"GPU": bill.gpu_usd, "disk": bill.disk_usd, "download": bill.download_usd, "upload": bill.upload_usd}
         yield "Of which", ", ".join(f"{name} {usd(amount, 3)}" for name, amount in parts.items() if amount)
         yield "Quoted", "" if bill.quoted_usd is None else f"{usd(bill.quoted_usd)} for the whole job"

@@ -145,6 +145,6 @@ def usd_left(fleet: Fleet, row: Rental, now: float) -> float:
     """What is left of a machine's ``max_usd``, what may come late being counted."""
     since, until = (datetime.fromtimestamp(at, UTC) for at in (row.sent_at - 86_400, now + 60))
     assert row.instance_id is not None
-    charged = bill_of(row.instance_id, fleet.machines.charges(since, until)).total_usd
+    charged = bill_of(row.instance_id, fleet.machines.charges(since, until)).usd_total
     late = row.usd_per_hour * min(_LATE_S, now - row.sent_at) / 3600
     return float(row.terms["max_usd"]) - charged - late

@@ -29,7 +29,7 @@ class Bill(BaseModel):
     disk_usd: float = 0.0
     download_usd: float = 0.0
     upload_usd: float = 0.0
-    total_usd: float = 0.0
+    usd_total: float = 0.0
     quoted_usd: float | None = Field(None, description="what its quote said for the whole job")
     is_final: bool = Field(
         False, description="whether the machine is gone; the service may still be some minutes behind"
@@ -42,7 +42,7 @@ class Bill(BaseModel):
         parts = {"GPU": self.gpu_usd, "disk": self.disk_usd, "download": self.download_usd, "upload": self.upload_usd}
         items = ", ".join(f"{name} ${usd:,.4f}" for name, usd in parts.items() if usd)
         so_far = "" if self.is_final else " so far"
-        return f"${self.total_usd:,.4f}{so_far} for machine {self.instance_id}{f': {items}' if items else ''}"
+        return f"${self.usd_total:,.4f}{so_far} for machine {self.instance_id}{f': {items}' if items else ''}"
 
 
 def usd_per_hour_now(record: InstanceRecord, phase: Phase) -> float | None:
@@ -63,11 +63,11 @@ def bill_of(instance_id: int, charges: Iterable[Mapping[str, Any]], **more: Any)
     ResponseError
         A charge is no number.
     """
-    sums = dict.fromkeys((*ITEMS.values(), "total_usd"), 0.0)
+    sums = dict.fromkeys((*ITEMS.values(), "usd_total"), 0.0)
     for row in charges:
         if row.get("source") != f"instance-{instance_id}":
             continue
-        sums["total_usd"] += usd_of(row)
+        sums["usd_total"] += usd_of(row)
         for item in row.get("items") or ():
             name = ITEMS.get(item.get("type"))
             if name is not None:
@@ -82,7 +82,7 @@ def spent(
     sources = {f"instance-{instance_id}" for instance_id in ours}
     return Spent(
         today_usd=sum(map(usd_of, charges_today)),
-        total_usd=sum(usd_of(row) for row in charges_ever if row.get("source") in sources),
+        usd_total=sum(usd_of(row) for row in charges_ever if row.get("source") in sources),
     )
 
 

@@ -7,7 +7,7 @@ from vastnb.vast.types.columns import Column, number
 __all__ = ["RECONCILED", "SPENT_BY_CONTRACT", "SPENT_BY_DAY", "SPENT_BY_GROUP"]
 
 _AMOUNTS: tuple[Column, ...] = (
-    number("total_usd", "", "all of it", "$", head="Total", form=",.2f"),
+    number("usd_total", "", "all of it", "$", head="Total", form=",.2f"),
     number("gpu_usd", "", "GPUs", "$", head="GPU", form=",.2f"),
     number("disk_usd", "", "disks, of stopped machines and of volumes too", "$", head="Disk", form=",.2f"),
     number("download_usd", "", "data to the machines", "$", head="Download", form=",.2f"),
