@@ -57,8 +57,7 @@ def panel(own: Ground) -> Iterator[vastnb.FleetPanel]:
 def said(panel: vastnb.FleetPanel, **message: Any) -> None:
     """What the front end says, as it arrives from the comm; until what it starts is done."""
     panel._handle_custom_msg(message, [])
-    while (worker := panel._worker) is not None:
-        worker.join(10)
+    until(lambda: panel._worker is None)
 
 
 def part(panel: vastnb.FleetPanel, machine: Any, name: str, **message: Any) -> dict[str, Any]:
@@ -232,8 +231,7 @@ def destroyed(panel: vastnb.FleetPanel, machine: Any, **given: Any) -> dict[str,
     said(panel, do="ask", id=machine.id, order="destroy")
     said(panel, do="do", number=panel._confirm["number"], **given)
     until(lambda: panel._outcomes and not panel._doing)
-    while (worker := panel._worker) is not None:
-        worker.join(10)
+    until(lambda: panel._worker is None)
     (outcome,) = panel._outcomes
     return dict(outcome)
 

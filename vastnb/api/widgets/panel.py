@@ -111,10 +111,9 @@ class Panel(anywidget.AnyWidget):
             self._next = (words, work)
             if self._worker is None and not self._closed:
                 here = contextvars.copy_context()  # ipykernel 7.0 sends nothing from a thread that has none
-                self._worker = threading.Thread(
-                    target=here.run, args=(self._work,), name=type(self).__name__, daemon=True
-                )
-                self._worker.start()
+                worker = threading.Thread(target=here.run, args=(self._work,), name=type(self).__name__, daemon=True)
+                worker.start()
+                self._worker = worker
 
     def _work(self) -> None:
         while (taken := self._take()) is not None:
