@@ -93,8 +93,8 @@ exit 1
 """
 _LIST = """
 printf '\\036'
-for d in "$HOME"/.vastnb/jobs/*/; do
-  d=${{d%/}}
+ls -tr "$HOME"/.vastnb/jobs/*/began 2>/dev/null | while read -r d; do
+  d=${{d%/began}}
   [ -f "$d/end" ] || continue
   end=$(cat "$d/end")
   lives && alive=1 || alive=0
